@@ -1,0 +1,157 @@
+//! Points in time, as the hub counts them.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+/// A point in time: UTC milliseconds since 1970-01-01T00:00:00Z, negative before it.
+///
+/// Confined to the years 0001 to 9999, so that it always prints as four digits of year.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Millis(i64);
+
+impl Millis {
+    /// 0001-01-01T00:00:00.000Z, the earliest time there is a path for.
+    pub const MIN: Self = Self(-62_135_596_800_000);
+    /// 9999-12-30T00:00:00.000Z, the latest: a day short of what the calendar library holds, so
+    /// that the period after any period exists.
+    pub const MAX: Self = Self(253_402_128_000_000);
+
+    /// The time that many milliseconds after 1970 (before it, if negative), moved into
+    /// [`Self::MIN`]..=[`Self::MAX`].
+    pub const fn new(millis: i64) -> Self {
+        if millis < Self::MIN.0 {
+            Self::MIN
+        } else if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn get(self) -> i64 {
+        self.0
+    }
+
+    /// That much later.
+    pub const fn plus(self, millis: i64) -> Self {
+        Self::new(self.0.saturating_add(millis))
+    }
+
+    /// That much earlier.
+    pub const fn minus(self, millis: i64) -> Self {
+        Self::new(self.0.saturating_sub(millis))
+    }
+
+    /// The start of the step of `width` milliseconds that holds this time.
+    pub const fn floor_to(self, width: i64) -> Self {
+        Self::new(self.0.div_euclid(width) * width)
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The calendar date and time in UTC.
+    pub fn civil(self) -> DateTime {
+        // MIN and MAX lie inside the library's range, so the fallback is never taken.
+        let timestamp = Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        Offset::UTC.to_datetime(timestamp)
+    }
+
+    /// The time at which the calendar in UTC shows `civil`.
+    pub fn from_civil(civil: DateTime) -> Self {
+        Offset::UTC
+            .to_timestamp(civil)
+            .map_or(Self::MAX, |timestamp| Self::new(timestamp.as_millisecond()))
+    }
+
+    /// ISO 8601 with exactly three fraction digits and `Z`: `2026-11-22T01:02:03.456Z`.
+    pub fn iso(self) -> String {
+        self.to_string()
+    }
+
+    /// Reads an ISO 8601 date with optional time and offset; without an offset it is UTC.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text, in words for a person.
+    pub fn parse_iso(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Ok(timestamp) = text.parse::<Timestamp>() {
+            return Ok(Self::new(timestamp.as_millisecond()));
+        }
+        // The library accepts more than ISO 8601 dates (durations' cousins, zone annotations);
+        // a civil date or date and time is all that is left to allow.
+        text.parse::<DateTime>()
+            .map(Self::from_civil)
+            .map_err(|_| format!("{text:?} is not an ISO 8601 date with optional time and offset"))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.civil();
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second(),
+            t.millisecond()
+        )
+    }
+}
+
+impl fmt::Debug for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_three_fraction_digits() {
+        assert_eq!(Millis::new(0).iso(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Millis::new(-1).iso(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(Millis::MIN.iso(), "0001-01-01T00:00:00.000Z");
+        assert_eq!(Millis::MAX.iso(), "9999-12-30T00:00:00.000Z");
+    }
+
+    #[test]
+    fn reads_dates_with_and_without_time_and_offset() {
+        let at = |text| Millis::parse_iso(text).map(Millis::iso);
+        assert_eq!(at("2024-05-01").unwrap(), "2024-05-01T00:00:00.000Z");
+        assert_eq!(
+            at("2024-05-01T08:00:00").unwrap(),
+            "2024-05-01T08:00:00.000Z"
+        );
+        assert_eq!(
+            at("2024-05-01T08:00:00+02:00").unwrap(),
+            "2024-05-01T06:00:00.000Z"
+        );
+        assert_eq!(
+            at(" 2024-05-01T08:00:00.5Z ").unwrap(),
+            "2024-05-01T08:00:00.500Z"
+        );
+        for bad in ["", "yesterday", "2024-13-01", "2024-02-30", "12"] {
+            assert!(at(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn floors_before_1970_too() {
+        assert_eq!(Millis::new(-1).floor_to(1000), Millis::new(-1000));
+        assert_eq!(Millis::new(1999).floor_to(1000), Millis::new(1000));
+    }
+}

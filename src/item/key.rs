@@ -1,0 +1,149 @@
+//! Item keys, their bytes, and promises about them.
+
+use std::fmt::{self, Write as _};
+
+use super::suffix::{NodeSlot, Suffix};
+use crate::env::Millis;
+
+/// The most bytes that a key takes on disk.
+pub const KEY_BYTES_MAX: usize = 8 + Suffix::MAX_LEN;
+
+/// What names an item in its channel: UTC milliseconds and a suffix, ordered by both in turn.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ItemKey {
+    /// When the item was stamped.
+    pub millis: Millis,
+    /// What tells it from the others of that millisecond.
+    pub suffix: Suffix,
+}
+
+impl ItemKey {
+    /// Before every key.
+    pub const MIN: Self = Self::first_of(Millis::MIN);
+
+    /// The key of an item.
+    pub const fn new(millis: Millis, suffix: Suffix) -> Self {
+        Self { millis, suffix }
+    }
+
+    /// The position before every key of that millisecond, and after every earlier one.
+    pub const fn first_of(millis: Millis) -> Self {
+        Self::new(millis, Suffix::EMPTY)
+    }
+
+    /// The lowest key that `slot` can stamp above `after` and not before `clock`.
+    pub fn stamp(after: &Self, clock: Millis, slot: NodeSlot) -> Self {
+        if clock > after.millis {
+            return Self::new(clock, Suffix::first(slot));
+        }
+        match after.suffix.next_of(slot) {
+            Some(suffix) => Self::new(after.millis, suffix),
+            None => Self::new(after.millis.plus(1), Suffix::first(slot)),
+        }
+    }
+
+    /// Appends the key's bytes: the milliseconds, sign bit flipped, big-endian, then the suffix.
+    /// Bytes sort as keys do.
+    pub fn write_bytes(&self, out: &mut Vec<u8>) {
+        let biased = (self.millis.get() as u64) ^ (1 << 63);
+        out.extend_from_slice(&biased.to_be_bytes());
+        out.extend_from_slice(self.suffix.as_bytes());
+    }
+
+    /// The key's bytes, as [`Self::write_bytes`] gives them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(KEY_BYTES_MAX);
+        self.write_bytes(&mut out);
+        out
+    }
+
+    /// The key with these bytes; `None` if they are no key's.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (head, tail) = bytes.split_first_chunk::<8>()?;
+        let millis = (u64::from_be_bytes(*head) ^ (1 << 63)) as i64;
+        let bounded = Millis::new(millis);
+        (bounded.get() == millis).then_some(())?;
+        Some(Self::new(bounded, Suffix::from_ascii(tail)?))
+    }
+
+    /// Appends `YYYY/MM/DD/hh/mm/ss/SSS/suffix`.
+    pub fn write_path(&self, out: &mut String) {
+        super::timepath::write_millis(self.millis, out);
+        out.push('/');
+        out.push_str(self.suffix.as_str());
+    }
+}
+
+impl fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut path = String::with_capacity(40);
+        self.write_path(&mut path);
+        f.write_str(&path)
+    }
+}
+
+impl fmt::Debug for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A promise about a channel: every key that it covers is either held already or never will be.
+///
+/// A frontier ends just below a key or with it; of two, the greater covers more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Frontier {
+    key: ItemKey,
+    inclusive: bool,
+}
+
+impl Frontier {
+    /// Covers nothing.
+    pub const NOTHING: Self = Self::below(ItemKey::MIN);
+
+    /// Covers the keys below `key`, not `key`.
+    pub const fn below(key: ItemKey) -> Self {
+        Self {
+            key,
+            inclusive: false,
+        }
+    }
+
+    /// Covers `key` and the keys below it.
+    pub const fn up_to(key: ItemKey) -> Self {
+        Self {
+            key,
+            inclusive: true,
+        }
+    }
+
+    /// Covers every key of the time before `millis`.
+    pub const fn before(millis: Millis) -> Self {
+        Self::below(ItemKey::first_of(millis))
+    }
+
+    /// Whether the promise speaks of `key`.
+    pub fn covers(&self, key: &ItemKey) -> bool {
+        *key < self.key || (self.inclusive && *key == self.key)
+    }
+
+    /// The key that it ends at.
+    pub fn key(&self) -> ItemKey {
+        self.key
+    }
+
+    /// The millisecond in which it ends: everything earlier is covered.
+    pub fn millis(&self) -> Millis {
+        self.key.millis
+    }
+}
+
+impl fmt::Debug for Frontier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char(if self.inclusive { '≤' } else { '<' })?;
+        fmt::Debug::fmt(&self.key, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;
