@@ -21,6 +21,10 @@ impl Random for OsRandom {
     fn next_u64(&self) -> u64 {
         // The call fails only where the kernel offers no randomness at all. Ids must be unique,
         // not secret, so the clock and the process id are a last resort that keeps them so.
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "this is the one place that asks the system"
+        )]
         getrandom::u64().unwrap_or_else(|_| {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
             let mixed = (now.tv_sec as u64).rotate_left(32) ^ now.tv_nsec as u64;

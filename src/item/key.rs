@@ -31,6 +31,14 @@ impl ItemKey {
         Self::new(millis, Suffix::EMPTY)
     }
 
+    /// The lowest position above this key: no key lies between the two.
+    pub fn successor(&self) -> Self {
+        match self.suffix.successor() {
+            Some(suffix) => Self::new(self.millis, suffix),
+            None => Self::first_of(self.millis.plus(1)),
+        }
+    }
+
     /// The lowest key that `slot` can stamp above `after` and not before `clock`.
     pub fn stamp(after: &Self, clock: Millis, slot: NodeSlot) -> Self {
         if clock > after.millis {

@@ -103,6 +103,26 @@ impl Suffix {
         self.len == 0
     }
 
+    /// The lowest suffix above this one; `None` above the last of a millisecond.
+    pub(super) fn successor(mut self) -> Option<Self> {
+        if let Some(next) = self.bytes.get_mut(usize::from(self.len)) {
+            *next = b'0';
+            self.len += 1;
+            return Some(self);
+        }
+        // Of full length: count the last character up, dropping those that are at the end.
+        while let Some(last) = usize::from(self.len).checked_sub(1) {
+            let byte = self.bytes.get_mut(last)?;
+            if *byte != b'z' {
+                *byte = digit_char(digit(*byte) + 1);
+                return Some(self);
+            }
+            *byte = 0;
+            self.len -= 1;
+        }
+        None
+    }
+
     /// The first suffix that `slot` writes in a millisecond.
     pub(super) fn first(slot: NodeSlot) -> Self {
         Self::stamped(0, slot)

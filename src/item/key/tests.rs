@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::item::SuffixError;
 
 fn any_suffix() -> impl Strategy<Value = Suffix> {
     "[0-9A-Za-z]{0,31}".prop_map(|text| Suffix::from_ascii(text.as_bytes()).unwrap())
@@ -42,6 +43,16 @@ proptest! {
         prop_assert!(key > after || after.millis == Millis::MAX);
         prop_assert!(key.millis >= clock);
         prop_assert!(key.millis <= Ord::max(clock, after.millis.plus(1)));
+    }
+
+    #[test]
+    fn nothing_lies_between_a_key_and_its_successor(a in any_key(), b in any_key()) {
+        prop_assume!(a.millis < Millis::MAX);
+        let next = a.successor();
+        prop_assert!(next > a);
+        prop_assert!(b <= a || b >= next);
+        let full = ItemKey::new(a.millis, Suffix::parse(&format!("{:z<31}", b.suffix.as_str())).unwrap());
+        prop_assert!(full.successor() > full);
     }
 
     #[test]

@@ -1,0 +1,182 @@
+//! Every metric of the hub: its name, unit and labels, and the function that records it.
+//!
+//! Names are `hub_<noun>_<unit>[_total]`, units are seconds and bytes, and labels come from closed
+//! sets: never a channel.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+/// A batch of the store's writer is on its way to be acknowledged.
+pub fn batch(items: u64, bytes: u64, spent: Duration) {
+    counter!("hub_spoke_items_total").increment(items);
+    counter!("hub_spoke_bytes_total").increment(bytes);
+    counter!("hub_spoke_batches_total").increment(1);
+    histogram!("hub_spoke_batch_seconds").record(spent);
+}
+
+/// A sync of one file took that long.
+pub fn fsync(spent: Duration) {
+    histogram!("hub_spoke_fsync_seconds").record(spent);
+}
+
+/// A segment's index was written.
+pub fn segment_sealed() {
+    counter!("hub_spoke_segments_sealed_total").increment(1);
+}
+
+/// That many segments were unlinked.
+pub fn segments_expired(count: usize) {
+    counter!("hub_spoke_segments_expired_total").increment(count as u64);
+}
+
+/// A record failed its checksum.
+pub fn damaged_record() {
+    counter!("hub_spoke_damaged_reads_total").increment(1);
+}
+
+/// The store failed.
+pub fn store_failed() {
+    counter!("hub_spoke_failures_total").increment(1);
+}
+
+/// A request was answered.
+pub fn request(route: &'static str, method: &'static str, status: u16, spent: Duration) {
+    let status = status_label(status);
+    counter!("hub_http_requests_total", "route" => route, "method" => method, "status" => status)
+        .increment(1);
+    histogram!("hub_http_request_seconds", "route" => route, "status" => status).record(spent);
+}
+
+/// The statuses that the hub answers with; anything else counts as its class.
+fn status_label(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        201 => "201",
+        202 => "202",
+        204 => "204",
+        303 => "303",
+        307 => "307",
+        400 => "400",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        406 => "406",
+        408 => "408",
+        409 => "409",
+        413 => "413",
+        415 => "415",
+        422 => "422",
+        500 => "500",
+        503 => "503",
+        507 => "507",
+        100..=199 => "1xx",
+        201..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// Connections that are open on a listener.
+pub fn connections(listener: &'static str, open: usize) {
+    gauge!("hub_http_connections_count", "kind" => listener).set(open as f64);
+}
+
+/// A connection was refused or cut off, and why.
+pub fn connection_cut(result: &'static str) {
+    counter!("hub_http_connections_cut_total", "result" => result).increment(1);
+}
+
+/// What is looked at when the metrics are scraped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// The items in the store.
+    pub items: u64,
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// Its segments.
+    pub segments: u64,
+    /// The bytes that its disk has left.
+    pub free: u64,
+    /// Damaged ranges of bytes.
+    pub damaged: u64,
+    /// How far the oldest undecided item is behind the clock, in seconds; 0 without one.
+    pub frontier_lag: f64,
+    /// Items whose write is not decided.
+    pub undecided: u64,
+    /// The channels that exist.
+    pub channels: u64,
+    /// Wall time minus the hub's clock, in seconds.
+    pub clock_offset: f64,
+    /// The bytes of bodies in flight.
+    pub inflight_bytes: u64,
+    /// Whether the node is ready.
+    pub ready: bool,
+}
+
+/// Sets the gauges.
+pub fn levels(levels: &Levels) {
+    gauge!("hub_spoke_stored_items").set(levels.items as f64);
+    gauge!("hub_spoke_stored_bytes").set(levels.bytes as f64);
+    gauge!("hub_spoke_segments_count").set(levels.segments as f64);
+    gauge!("hub_spoke_disk_free_bytes").set(levels.free as f64);
+    gauge!("hub_spoke_damaged_ranges").set(levels.damaged as f64);
+    gauge!("hub_frontier_lag_seconds").set(levels.frontier_lag);
+    gauge!("hub_undecided_items").set(levels.undecided as f64);
+    gauge!("hub_channels_count").set(levels.channels as f64);
+    gauge!("hub_clock_offset_seconds").set(levels.clock_offset);
+    gauge!("hub_inflight_bytes").set(levels.inflight_bytes as f64);
+    gauge!("hub_node_ready").set(f64::from(u8::from(levels.ready)));
+}
+
+/// Says what every metric means, for scrapers that show it.
+pub fn describe(version: &'static str) {
+    gauge!("hub_build_info", "result" => version).set(1.0);
+    describe_gauge!("hub_build_info", "always 1; `result` is the version");
+    describe_counter!("hub_http_requests_total", "requests answered");
+    describe_histogram!(
+        "hub_http_request_seconds",
+        "from a request's head to its response's head"
+    );
+    describe_gauge!("hub_http_connections_count", "open connections");
+    describe_counter!(
+        "hub_http_connections_cut_total",
+        "connections refused or cut off"
+    );
+    describe_counter!("hub_spoke_items_total", "items stored");
+    describe_counter!("hub_spoke_bytes_total", "bytes of items stored");
+    describe_counter!("hub_spoke_batches_total", "batches written");
+    describe_histogram!(
+        "hub_spoke_batch_seconds",
+        "from a batch's first write to its last sync"
+    );
+    describe_histogram!("hub_spoke_fsync_seconds", "syncs of one file");
+    describe_counter!("hub_spoke_segments_sealed_total", "segments sealed");
+    describe_counter!("hub_spoke_segments_expired_total", "segments unlinked");
+    describe_counter!("hub_spoke_damaged_reads_total", "reads of a damaged record");
+    describe_counter!("hub_spoke_failures_total", "failures of the store");
+    describe_gauge!("hub_spoke_stored_items", "items held");
+    describe_gauge!("hub_spoke_stored_bytes", "bytes of the store's files");
+    describe_gauge!("hub_spoke_segments_count", "segments held");
+    describe_gauge!("hub_spoke_disk_free_bytes", "bytes that the disk has left");
+    describe_gauge!("hub_spoke_damaged_ranges", "damaged ranges of segments");
+    describe_gauge!(
+        "hub_frontier_lag_seconds",
+        "age of the oldest undecided item"
+    );
+    describe_gauge!("hub_undecided_items", "items whose write is not decided");
+    describe_gauge!("hub_channels_count", "channels");
+    describe_gauge!(
+        "hub_clock_offset_seconds",
+        "wall time minus the hub's clock"
+    );
+    describe_gauge!("hub_inflight_bytes", "bytes of bodies in flight");
+    describe_gauge!("hub_node_ready", "1 while the node can serve");
+}
+
+/// The buckets of every histogram of durations, in seconds: 50 µs to 10 s.
+pub const SECONDS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0,
+];

@@ -1,0 +1,262 @@
+//! What the store does in the background: sealing, expiry, syncing, and looking at the disk.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::files::{LogFile, is_full};
+use super::ids::ChannelId;
+use super::index::{ChannelSummary, Entry, IndexMeta, write_index};
+use super::log::{Durability, Shared};
+use super::record::{Encoded, Record, SealHead};
+use super::segment::{Segment, State};
+use super::store::ReadError;
+use crate::env::Millis;
+use crate::item::ItemKey;
+
+/// How long a channel keeps its items, as the store needs to know it.
+pub trait Retention: Send + Sync {
+    /// What a channel's items must reach to be kept.
+    fn keeps(&self, channel: ChannelId) -> Keeps;
+}
+
+/// What is kept of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Everything.
+    All,
+    /// Items whose key is not below this one.
+    From(ItemKey),
+    /// Nothing: the channel is gone.
+    Nothing,
+}
+
+/// Whether a segment with these contents may go: nobody keeps any of it.
+pub fn expired(channels: &[ChannelSummary], retention: &dyn Retention) -> bool {
+    channels
+        .iter()
+        .all(|summary| match retention.keeps(summary.channel) {
+            Keeps::All => false,
+            Keeps::From(key) => summary.last < key,
+            Keeps::Nothing => true,
+        })
+}
+
+pub(super) enum Chore {
+    /// The writer has let go of a segment.
+    Seal(Arc<Segment>),
+    /// Look for expired segments now.
+    Expire(std::sync::mpsc::Sender<usize>),
+    /// The store closes.
+    Stop,
+}
+
+/// How often the disk's room is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often segments are looked at for expiry, in looks at the disk.
+const LOOKS_PER_EXPIRY: u32 = 120;
+/// A segment that was kept is not looked at again for this long: reads leave out what is past its
+/// channel's retention anyway, so expiry may be late but must not be a burden.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+pub(super) struct Housekeeping {
+    pub(super) shared: Arc<Shared>,
+    pub(super) chores: Receiver<Chore>,
+    pub(super) retention: Arc<dyn Retention>,
+    pub(super) unsealed: Vec<Arc<Segment>>,
+}
+
+impl Housekeeping {
+    pub(super) fn run(mut self) {
+        let mut looks = 0;
+        loop {
+            match self.chores.recv_timeout(LOOK) {
+                Ok(Chore::Seal(segment)) => {
+                    self.unsealed.push(segment);
+                    self.seal_all();
+                }
+                Ok(Chore::Expire(done)) => {
+                    let _ = done.send(self.expire(Duration::ZERO));
+                }
+                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    look_at_disk(&self.shared);
+                    self.seal_all();
+                    looks += 1;
+                    if looks % LOOKS_PER_EXPIRY == 0 {
+                        self.expire(PATIENCE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Seals what waits for it; what cannot be sealed now (the disk is full) waits on.
+    fn seal_all(&mut self) {
+        let waiting = std::mem::take(&mut self.unsealed);
+        for segment in waiting {
+            if self.shared.failure().is_some() {
+                return;
+            }
+            match seal(&self.shared, &segment) {
+                Ok(()) => {}
+                Err(error) if is_full(&error) => self.unsealed.push(segment),
+                Err(error) => {
+                    self.shared.fail(format!("seal {}: {error}", segment.id));
+                }
+            }
+        }
+    }
+
+    /// Removes the sealed segments that nobody keeps anything of; gives how many.
+    fn expire(&self, patience: Duration) -> usize {
+        let mut gone = 0;
+        for entry in &self.shared.segments {
+            let segment = entry.value();
+            if !segment.due(self.shared.clock.boot(), patience) {
+                continue;
+            }
+            match expire_one(&self.shared, segment, &*self.retention) {
+                Ok(true) => gone += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(segment = %segment.id, %error, "could not look at a segment for expiry");
+                }
+            }
+        }
+        crate::metric::segments_expired(gone);
+        gone
+    }
+}
+
+/// Asks the disk for its room, and says when that runs out or comes back.
+pub(super) fn look_at_disk(shared: &Shared) {
+    let Ok(room) = shared.files.room() else {
+        return;
+    };
+    // On a disk that is small beside the reserve, a tenth of it is enough.
+    let reserve = shared.options.reserve_bytes.min(room.total / 10);
+    let full = room.free < reserve;
+    shared.free.store(room.free, Ordering::Relaxed);
+    if shared.full.swap(full, Ordering::Relaxed) != full {
+        if full {
+            tracing::warn!(
+                free = room.free,
+                reserve,
+                "the disk is nearly full: appends are refused"
+            );
+        } else {
+            tracing::info!(
+                free = room.free,
+                reserve,
+                "the disk has room again: appends are taken"
+            );
+        }
+    }
+}
+
+/// Completes a segment: its log ends with a seal, and its index is written beside it.
+pub(super) fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    let state = segment.state();
+    let State::Active(active) = &*state else {
+        return Ok(());
+    };
+    let head = SealHead {
+        sequence: shared.sequence.load(Ordering::Relaxed),
+        mark: Millis::new(shared.mark.load(Ordering::Acquire)),
+        cuts: active.cuts.clone(),
+    };
+    let meta = write_sealed(
+        shared,
+        segment,
+        &*active.file,
+        active.length(),
+        head,
+        active.entries(),
+    )?;
+    segment.seal(meta);
+    crate::metric::segment_sealed();
+    Ok(())
+}
+
+/// Ends a log of that length with a seal, syncs it, and writes its index.
+pub(super) fn write_sealed(
+    shared: &Shared,
+    segment: &Segment,
+    log: &dyn LogFile,
+    length: u64,
+    head: SealHead,
+    entries: impl Iterator<Item = Entry>,
+) -> io::Result<IndexMeta> {
+    let (mark, sequence) = (head.mark, head.sequence);
+    let record = Encoded::small(ChannelId::NONE, &Record::Seal(head))
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    let frame = record.frame().encode(segment.salt, length);
+    let slices = [IoSlice::new(&frame), IoSlice::new(record.head())];
+    log.write_at(&slices, length)?;
+    log.sync()?;
+    let end = length + record.record_len();
+    let (files, id, salt) = (&*shared.files, segment.id, segment.salt);
+    write_index(files, id, salt, end, mark, sequence, entries)
+}
+
+/// Removes a segment if nobody keeps anything of it.
+fn expire_one(
+    shared: &Shared,
+    segment: &Segment,
+    retention: &dyn Retention,
+) -> Result<bool, ReadError> {
+    let id = segment.id;
+    if !matches!(&*segment.state(), State::Sealed(_)) {
+        return Ok(false);
+    }
+    // Opened aside, not through the cache: a look at every segment must not evict those in use.
+    let index = shared.open_index(segment)?;
+    if !expired(index.channels(), retention) {
+        return Ok(false);
+    }
+    let io = |source| ReadError::Io {
+        segment: id,
+        source,
+    };
+    let last_of_bucket = shared.in_bucket(id.bucket).count() == 1;
+    shared.segments.remove(&id);
+    shared.open.invalidate(&id);
+    if last_of_bucket {
+        shared.directory.remove(id.bucket);
+        shared.damage.remove(id.bucket);
+    }
+    // The log goes last: if this is cut off, the next start finds a log without an index, indexes
+    // it and lets it expire again. An index without a log would mean that items were lost.
+    shared.files.remove(&id.index_name()).map_err(io)?;
+    let _ = shared.files.remove(&id.damage_name());
+    shared.files.remove(&id.log_name()).map_err(io)?;
+    shared.files.sync_folder().map_err(io)?;
+    tracing::debug!(segment = %id, "a segment expired");
+    Ok(true)
+}
+
+/// Syncs what was written since the last time, where acknowledgements do not wait for it.
+pub(super) fn sync_loop(shared: &Shared, stop: &Receiver<()>) {
+    let interval = Duration::from_millis(shared.options.sync_interval_millis);
+    if shared.options.durability == Durability::Fsync {
+        return;
+    }
+    while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(interval) {
+        for (segment, active) in shared.active() {
+            let length = active.length();
+            if active.synced() >= length || active.retired() || shared.failure().is_some() {
+                continue;
+            }
+            let started = shared.clock.boot();
+            if let Err(error) = active.file.sync() {
+                shared.fail(format!("sync {}: {error}", segment.id));
+                return;
+            }
+            active.set_synced(length);
+            crate::metric::fsync(shared.clock.boot().saturating_sub(started));
+        }
+    }
+}

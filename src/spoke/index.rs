@@ -1,0 +1,542 @@
+//! The sealed index of a segment (`docs/spoke-format.md`): where each item stands in the log, in
+//! the order of channel and key.
+//!
+//! Entries stand in blocks of about 4 KiB, each with its checksum. A table of fences, the first
+//! entry of each block, is kept in memory while the segment is in use, so that finding a key reads
+//! one block. The index is derived from the log: lost or damaged, it is made again.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::files::{Files, LogFile, read_exact};
+use super::ids::{ChannelId, SegmentId, WriteId};
+use super::record::{ItemFlags, Malformed, Reader, put_key};
+use crate::env::Millis;
+use crate::item::ItemKey;
+
+const BLOCK: usize = 4096;
+const MAGIC: [u8; 8] = *b"HUBINDEX";
+const FORMAT: u32 = 1;
+const FOOTER_LEN: usize = 8 + 4 + 4 + 8 * 10 + 8;
+
+/// Where an item stands in a segment's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The item's key.
+    pub key: ItemKey,
+    /// Where its record's frame begins in the log.
+    pub offset: u64,
+    /// The length of the record's body.
+    pub body_len: u32,
+    /// What kind of copy it is.
+    pub flags: ItemFlags,
+    /// Whether it was removed: then the entry hides the item wherever else it stands.
+    pub removed: bool,
+    /// The write that made it.
+    pub write_id: WriteId,
+}
+
+impl Entry {
+    const REMOVED: u8 = 0x80;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.channel.0.to_le_bytes());
+        put_key(out, &self.key);
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.body_len.to_le_bytes());
+        out.push(self.flags.to_byte() | if self.removed { Self::REMOVED } else { 0 });
+        out.extend_from_slice(&self.write_id.0.to_le_bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let channel = ChannelId(u64::from_le_bytes(reader.array()?));
+        let key = reader.key()?;
+        let offset = u64::from_le_bytes(reader.array()?);
+        let body_len = u32::from_le_bytes(reader.array()?);
+        let flags = reader.byte()?;
+        Ok(Self {
+            channel,
+            key,
+            offset,
+            body_len,
+            flags: ItemFlags::from_byte(flags),
+            removed: flags & Self::REMOVED != 0,
+            write_id: WriteId(u128::from_le_bytes(reader.array()?)),
+        })
+    }
+
+    /// What entries are ordered by.
+    pub fn position(&self) -> (ChannelId, ItemKey) {
+        (self.channel, self.key)
+    }
+}
+
+/// What a segment holds of one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelSummary {
+    /// The channel.
+    pub channel: ChannelId,
+    /// How many entries.
+    pub items: u64,
+    /// The bytes of their records.
+    pub bytes: u64,
+    /// The lowest key.
+    pub first: ItemKey,
+    /// The highest key.
+    pub last: ItemKey,
+}
+
+/// What is kept in memory of every sealed segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexMeta {
+    /// The log's length when it was sealed.
+    pub log_len: u64,
+    /// How many entries.
+    pub items: u64,
+    /// How many of them were written under an idempotency key.
+    pub keyed: u64,
+    /// The bytes of the index file.
+    pub index_len: u64,
+    /// The latest clock mark in the segment.
+    pub mark: Millis,
+    /// The highest batch in the segment.
+    pub sequence: u64,
+}
+
+/// Why an index cannot be used.
+#[derive(Debug, Error)]
+pub enum IndexError {
+    /// The file is not what was written.
+    #[error("the index is damaged: {0}")]
+    Damaged(#[from] Malformed),
+    /// The file could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The read would have to wait for the disk.
+    #[error("not in memory")]
+    NotCached,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// It may: only on a thread that may block.
+    Blocking,
+    /// It may not: it fails where it would.
+    Cached,
+}
+
+/// Reads exactly that many bytes, waiting or not.
+pub(super) fn read_mode(
+    file: &dyn LogFile,
+    offset: u64,
+    length: usize,
+    mode: ReadMode,
+) -> Result<Vec<u8>, IndexError> {
+    match mode {
+        ReadMode::Blocking => Ok(read_exact(file, offset, length)?),
+        ReadMode::Cached => {
+            let mut buf = vec![0; length];
+            match file.read_cached_at(&mut buf, offset)? {
+                Some(read) if read == length => Ok(buf),
+                _ => Err(IndexError::NotCached),
+            }
+        }
+    }
+}
+
+/// Writes the index of a segment beside its log, under its own name once it is complete.
+///
+/// `entries` come in order, one for a position.
+///
+/// # Errors
+/// What the folder says; nothing is left behind under the index's name then.
+pub fn write_index(
+    files: &dyn Files,
+    id: SegmentId,
+    salt: u64,
+    log_len: u64,
+    mark: Millis,
+    sequence: u64,
+    entries: impl Iterator<Item = Entry>,
+) -> io::Result<IndexMeta> {
+    let draft = format!("{}.tmp", id.index_name());
+    // A draft left by a run that was cut off here is of no use.
+    let _ = files.remove(&draft);
+    let file = files.create(&draft)?;
+    let mut out = Writer {
+        file: &*file,
+        buf: Vec::with_capacity(1024 * 1024),
+        at: 0,
+    };
+    let mut fences = Vec::new();
+    let mut channels: Vec<ChannelSummary> = Vec::new();
+    let mut block = Vec::with_capacity(BLOCK + 256);
+    let (mut items, mut keyed, mut blocks) = (0u64, 0u64, 0u32);
+    for entry in entries {
+        items += 1;
+        keyed += u64::from(entry.flags.keyed);
+        summarise(&mut channels, &entry);
+        if block.is_empty() {
+            fences.extend_from_slice(&entry.channel.0.to_le_bytes());
+            put_key(&mut fences, &entry.key);
+        }
+        entry.write(&mut block);
+        if block.len() >= BLOCK {
+            blocks += 1;
+            out.block(&mut block, &mut fences, salt)?;
+        }
+    }
+    if !block.is_empty() {
+        blocks += 1;
+        out.block(&mut block, &mut fences, salt)?;
+    }
+    let mut tables = fences;
+    let fences_len = tables.len() as u64;
+    for summary in &channels {
+        tables.extend_from_slice(&summary.channel.0.to_le_bytes());
+        tables.extend_from_slice(&summary.items.to_le_bytes());
+        tables.extend_from_slice(&summary.bytes.to_le_bytes());
+        put_key(&mut tables, &summary.first);
+        put_key(&mut tables, &summary.last);
+    }
+    let meta = IndexMeta {
+        log_len,
+        items,
+        keyed,
+        index_len: out.at + tables.len() as u64 + FOOTER_LEN as u64,
+        mark,
+        sequence,
+    };
+    let footer = Footer {
+        blocks,
+        tables_at: out.at,
+        tables_len: tables.len() as u64,
+        fences_len,
+        channels: channels.len() as u64,
+        tables_sum: xxh3_64_with_seed(&tables, salt),
+        meta: meta.clone(),
+    };
+    out.put(&tables)?;
+    out.put(&footer.encode(salt))?;
+    out.flush()?;
+    file.sync()?;
+    files.rename(&draft, &id.index_name())?;
+    files.sync_folder()?;
+    Ok(meta)
+}
+
+fn summarise(channels: &mut Vec<ChannelSummary>, entry: &Entry) {
+    let bytes = u64::from(entry.body_len);
+    match channels.last_mut() {
+        Some(last) if last.channel == entry.channel => {
+            last.items += 1;
+            last.bytes += bytes;
+            last.last = entry.key;
+        }
+        _ => channels.push(ChannelSummary {
+            channel: entry.channel,
+            items: 1,
+            bytes,
+            first: entry.key,
+            last: entry.key,
+        }),
+    }
+}
+
+struct Writer<'a> {
+    file: &'a dyn LogFile,
+    buf: Vec<u8>,
+    at: u64,
+}
+
+impl Writer<'_> {
+    /// Writes a block with its checksum, and completes its fence.
+    fn block(&mut self, block: &mut Vec<u8>, fences: &mut Vec<u8>, salt: u64) -> io::Result<()> {
+        let sum = xxh3_64_with_seed(block, salt.wrapping_add(self.at));
+        fences.extend_from_slice(&self.at.to_le_bytes());
+        fences.extend_from_slice(&(block.len() as u32).to_le_bytes());
+        self.put(block)?;
+        self.put(&sum.to_le_bytes())?;
+        block.clear();
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.buf.extend_from_slice(bytes);
+        self.at += bytes.len() as u64;
+        if self.buf.len() >= 1024 * 1024 {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let start = self.at - self.buf.len() as u64;
+        self.file.write_at(&[IoSlice::new(&self.buf)], start)?;
+        self.buf.clear();
+        Ok(())
+    }
+}
+
+struct Footer {
+    blocks: u32,
+    tables_at: u64,
+    tables_len: u64,
+    fences_len: u64,
+    channels: u64,
+    tables_sum: u64,
+    meta: IndexMeta,
+}
+
+impl Footer {
+    fn encode(&self, salt: u64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FOOTER_LEN);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&self.blocks.to_le_bytes());
+        for number in [
+            self.tables_at,
+            self.tables_len,
+            self.fences_len,
+            self.channels,
+            self.tables_sum,
+            self.meta.log_len,
+            self.meta.items,
+            self.meta.keyed,
+            self.meta.mark.get() as u64,
+            self.meta.sequence,
+        ] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        let sum = xxh3_64_with_seed(&out, salt);
+        out.extend_from_slice(&sum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8], salt: u64, index_len: u64) -> Result<Self, Malformed> {
+        let bytes: &[u8; FOOTER_LEN] = bytes.first_chunk().ok_or(Malformed::Short)?;
+        let (covered, sum) = bytes.split_last_chunk::<8>().ok_or(Malformed::Short)?;
+        if u64::from_le_bytes(*sum) != xxh3_64_with_seed(covered, salt) {
+            return Err(Malformed::Checksum);
+        }
+        let mut reader = Reader::new(covered);
+        if reader.array::<8>()? != MAGIC || u32::from_le_bytes(reader.array()?) != FORMAT {
+            return Err(Malformed::Unknown { what: "format" });
+        }
+        let blocks = u32::from_le_bytes(reader.array()?);
+        let mut number = || reader.array().map(u64::from_le_bytes);
+        let (tables_at, tables_len, fences_len) = (number()?, number()?, number()?);
+        let (channels, tables_sum) = (number()?, number()?);
+        let meta = IndexMeta {
+            log_len: number()?,
+            items: number()?,
+            keyed: number()?,
+            index_len,
+            mark: Millis::new(number()? as i64),
+            sequence: number()?,
+        };
+        if fences_len > tables_len || tables_at.saturating_add(tables_len) > index_len {
+            return Err(Malformed::Unknown { what: "footer" });
+        }
+        Ok(Self {
+            blocks,
+            tables_at,
+            tables_len,
+            fences_len,
+            channels,
+            tables_sum,
+            meta,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fence {
+    channel: ChannelId,
+    key: ItemKey,
+    offset: u64,
+    length: u32,
+}
+
+/// An open index: its fences in memory, its blocks on disk.
+#[derive(Debug)]
+pub struct SealedIndex {
+    file: Arc<dyn LogFile>,
+    salt: u64,
+    fences: Vec<Fence>,
+    channels: Vec<ChannelSummary>,
+    meta: IndexMeta,
+}
+
+impl SealedIndex {
+    /// Opens an index and checks its tables. Blocks are checked as they are read.
+    ///
+    /// # Errors
+    /// [`IndexError`] if it is damaged, of another segment, or cannot be read.
+    pub fn open(file: Arc<dyn LogFile>, salt: u64) -> Result<Self, IndexError> {
+        let length = file.length()?;
+        let footer_at = length
+            .checked_sub(FOOTER_LEN as u64)
+            .ok_or(Malformed::Short)?;
+        let footer = Footer::decode(&read_exact(&*file, footer_at, FOOTER_LEN)?, salt, length)?;
+        let tables = read_exact(&*file, footer.tables_at, footer.tables_len as usize)?;
+        if xxh3_64_with_seed(&tables, salt) != footer.tables_sum {
+            return Err(Malformed::Checksum.into());
+        }
+        let split = tables.split_at_checked(footer.fences_len as usize);
+        let (fence_bytes, channel_bytes) = split.ok_or(Malformed::Short)?;
+        let mut reader = Reader::new(fence_bytes);
+        let mut fences = Vec::new();
+        for _ in 0..footer.blocks {
+            fences.push(Fence {
+                channel: ChannelId(u64::from_le_bytes(reader.array()?)),
+                key: reader.key()?,
+                offset: u64::from_le_bytes(reader.array()?),
+                length: u32::from_le_bytes(reader.array()?),
+            });
+        }
+        let mut reader = Reader::new(channel_bytes);
+        let mut channels = Vec::new();
+        for _ in 0..footer.channels {
+            channels.push(ChannelSummary {
+                channel: ChannelId(u64::from_le_bytes(reader.array()?)),
+                items: u64::from_le_bytes(reader.array()?),
+                bytes: u64::from_le_bytes(reader.array()?),
+                first: reader.key()?,
+                last: reader.key()?,
+            });
+        }
+        Ok(Self {
+            file,
+            salt,
+            fences,
+            channels,
+            meta: footer.meta,
+        })
+    }
+
+    /// What is kept of it in memory for good.
+    pub fn meta(&self) -> &IndexMeta {
+        &self.meta
+    }
+
+    /// What it holds of each channel, in order.
+    pub fn channels(&self) -> &[ChannelSummary] {
+        &self.channels
+    }
+
+    /// The memory that its tables take, in bytes.
+    pub fn weight(&self) -> usize {
+        self.fences.len() * size_of::<Fence>()
+            + self.channels.len() * size_of::<ChannelSummary>()
+            + size_of::<Self>()
+    }
+
+    /// The entry of that position.
+    ///
+    /// # Errors
+    /// [`IndexError`] if the block cannot be read or is damaged.
+    pub fn find(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Entry>, IndexError> {
+        let Some(block) = self.block_of((channel, *key)) else {
+            return Ok(None);
+        };
+        let entries = self.read_block(block, mode)?;
+        let found = entries.binary_search_by(|entry| entry.position().cmp(&(channel, *key)));
+        Ok(found.ok().and_then(|at| entries.get(at)).copied())
+    }
+
+    /// Gives the entries of `channel` from `from` on, in key order, to `take` until it answers
+    /// false.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a block cannot be read or is damaged.
+    pub fn ascend(
+        &self,
+        channel: ChannelId,
+        from: &ItemKey,
+        mode: ReadMode,
+        mut take: impl FnMut(&Entry) -> bool,
+    ) -> Result<(), IndexError> {
+        let start = (channel, *from);
+        for block in self.block_of(start).unwrap_or(0)..self.fences.len() {
+            for entry in self.read_block(block, mode)? {
+                if entry.position() >= start && (entry.channel != channel || !take(&entry)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::ascend`], downwards from `from`.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a block cannot be read or is damaged.
+    pub fn descend(
+        &self,
+        channel: ChannelId,
+        from: &ItemKey,
+        mode: ReadMode,
+        mut take: impl FnMut(&Entry) -> bool,
+    ) -> Result<(), IndexError> {
+        let start = (channel, *from);
+        let Some(first) = self.block_of(start) else {
+            return Ok(());
+        };
+        for block in (0..=first).rev() {
+            for entry in self.read_block(block, mode)?.iter().rev() {
+                if entry.position() <= start && (entry.channel != channel || !take(entry)) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives every entry, in order.
+    ///
+    /// # Errors
+    /// [`IndexError`] if a block cannot be read or is damaged.
+    pub fn each(&self, mut take: impl FnMut(&Entry)) -> Result<(), IndexError> {
+        for block in 0..self.fences.len() {
+            self.read_block(block, ReadMode::Blocking)?
+                .iter()
+                .for_each(&mut take);
+        }
+        Ok(())
+    }
+
+    /// The block that would hold a position; `None` if it lies before all of them.
+    fn block_of(&self, position: (ChannelId, ItemKey)) -> Option<usize> {
+        let after = |fence: &Fence| (fence.channel, fence.key) <= position;
+        self.fences.partition_point(after).checked_sub(1)
+    }
+
+    fn read_block(&self, block: usize, mode: ReadMode) -> Result<Vec<Entry>, IndexError> {
+        let fence = self.fences.get(block).ok_or(Malformed::Short)?;
+        let length = fence.length as usize;
+        let bytes = read_mode(&*self.file, fence.offset, length + 8, mode)?;
+        let (block, sum) = bytes.split_last_chunk::<8>().ok_or(Malformed::Short)?;
+        let seed = self.salt.wrapping_add(fence.offset);
+        if u64::from_le_bytes(*sum) != xxh3_64_with_seed(block, seed) {
+            return Err(Malformed::Checksum.into());
+        }
+        let mut reader = Reader::new(block);
+        let mut entries = Vec::with_capacity(length / 48);
+        while !reader.rest().is_empty() {
+            entries.push(Entry::read(&mut reader)?);
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,173 @@
+//! The segmented log as a store: its threads, and the door to them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::files::Files;
+use super::header::StoreId;
+use super::housekeeping::{Chore, Housekeeping, Retention, sync_loop};
+use super::ids::{ChannelId, WriteId};
+use super::index::{Entry, ReadMode};
+use super::log::{Options, Shared};
+use super::record::ItemFlags;
+use super::recover::{self, OpenError};
+use super::store::{
+    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
+};
+use super::writer::{Command, Queue, Writer};
+use crate::env::{HubClock, Millis};
+use crate::item::ItemKey;
+
+/// The segmented log on disk.
+pub struct LogStore {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    chores: Sender<Chore>,
+    stop_syncing: Mutex<Option<Sender<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl LogStore {
+    /// Opens the store in a folder, recovering what needs it, and starts its threads. Waits for
+    /// the disk.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the disk does not answer, or the folder is not this store's.
+    pub fn open(
+        files: Arc<dyn Files>,
+        options: Options,
+        id: StoreId,
+        boot: u128,
+        clock: Arc<HubClock>,
+        retention: Arc<dyn Retention>,
+    ) -> Result<Self, OpenError> {
+        let opened = recover::open(files, options, id, boot, clock)?;
+        let shared = opened.shared;
+        let queue = Arc::new(Queue::default());
+        let (chores, chores_in) = channel();
+        let (stop_syncing, stop) = channel();
+        let writer = Writer::new(
+            Arc::clone(&shared),
+            Arc::clone(&queue),
+            chores.clone(),
+            opened.clock_file,
+        );
+        let housekeeping = Housekeeping {
+            shared: Arc::clone(&shared),
+            chores: chores_in,
+            retention,
+            unsealed: opened.unsealed,
+        };
+        let syncing = Arc::clone(&shared);
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work);
+            thread.map_err(|source| OpenError::Io {
+                what: format!("thread {name}"),
+                source,
+            })
+        };
+        let threads = vec![
+            spawn("spoke-write", Box::new(move || writer.run()))?,
+            spawn("spoke-keep", Box::new(move || housekeeping.run()))?,
+            spawn("spoke-sync", Box::new(move || sync_loop(&syncing, &stop)))?,
+        ];
+        Ok(Self {
+            shared,
+            queue,
+            chores,
+            stop_syncing: Mutex::new(Some(stop_syncing)),
+            threads: Mutex::new(threads),
+        })
+    }
+
+    /// Looks for expired segments now; gives how many went.
+    pub fn expire(&self) -> usize {
+        let (done, answer) = channel();
+        let sent = self.chores.send(Chore::Expire(done));
+        sent.ok().and_then(|()| answer.recv().ok()).unwrap_or(0)
+    }
+
+    fn stop_threads(&self) {
+        drop(self.stop_syncing.lock().take());
+        // It may have stopped by itself.
+        let _ = self.chores.send(Chore::Stop);
+    }
+}
+
+impl SpokeStore for LogStore {
+    fn append(&self, append: Append) {
+        let bucket = self.shared.directory.bucket(append.key.millis);
+        if self.shared.directory.can_hold(bucket) {
+            self.queue.push(Command::Append(append));
+        } else {
+            let reason = format!("Spoke cannot hold the time {}", append.key.millis);
+            (append.done)(Err(AppendError::Refused { reason }));
+        }
+    }
+
+    fn remove(&self, removal: Removal) {
+        self.queue.push(Command::Remove(removal));
+    }
+
+    fn advance_mark(&self, done: Done) {
+        self.queue.push(Command::AdvanceMark(done));
+    }
+
+    fn mark(&self) -> Millis {
+        Millis::new(self.shared.mark.load(Ordering::Acquire))
+    }
+
+    fn find(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Entry>, ReadError> {
+        self.shared.find(channel, key, mode)
+    }
+
+    fn range(&self, range: &Range, mode: ReadMode) -> Result<Vec<Entry>, ReadError> {
+        self.shared.range(range, mode)
+    }
+
+    fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError> {
+        self.shared.read(entry, mode)
+    }
+
+    fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
+        std::mem::take(&mut *self.shared.recent.lock())
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.shared.status()
+    }
+
+    fn close(&self, now: Millis) {
+        let (closed, wait) = channel();
+        self.queue.push(Command::Close(now, closed));
+        // Longer than this only if the disk has stopped answering, and then waiting helps nobody.
+        if wait.recv_timeout(Duration::from_secs(60)).is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+        self.stop_threads();
+    }
+}
+
+impl Drop for LogStore {
+    fn drop(&mut self) {
+        self.stop_threads();
+        // The writer ends when it is the last to hold the queue.
+        self.queue = Arc::new(Queue::default());
+        for thread in self.threads.lock().drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}

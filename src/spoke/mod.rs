@@ -1,0 +1,45 @@
+//! Spoke, the short-term store: the segmented log on a node's disk, and the rule by which a
+//! replica accepts items into it.
+//!
+//! Items are immutable, arrive almost in key order, are read by key or by range, and expire
+//! together. The store is shaped by that: a segment per minute, appended to by one thread, indexed
+//! once when it is sealed, and unlinked whole; nothing is written twice. `docs/spoke-format.md`
+//! draws the files byte by byte.
+//!
+//! What it guarantees: an append that was answered "stored" is found by every later read and, with
+//! `fsync`, survives a power loss; a damaged record is reported as damage, never as an item that
+//! does not exist; opening never loses an intact record. What it does not: decide which keys may
+//! be written. That is the accept rule's business, in `accept`, and `replica` applies it.
+
+mod clockfile;
+mod directory;
+mod files;
+mod header;
+mod housekeeping;
+mod ids;
+mod index;
+mod large;
+mod log;
+mod logstore;
+mod record;
+mod recover;
+mod scan;
+mod segment;
+mod store;
+mod writer;
+
+pub use directory::Direction;
+pub use files::{DiskFolder, Files, LogFile, Room};
+pub use header::StoreId;
+pub use housekeeping::{Keeps, Retention};
+pub use ids::{ChannelId, SegmentId, WriteId};
+pub use index::{Entry, ReadMode};
+pub use large::LargePayload;
+pub use log::{Durability, Options};
+pub use logstore::LogStore;
+pub use record::{ItemFlags, ItemHead, Malformed};
+pub use recover::OpenError;
+pub use store::{
+    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
+    StoredPayload,
+};

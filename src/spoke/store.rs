@@ -1,0 +1,251 @@
+//! What the rest of the hub asks of a short-term store.
+
+use std::io;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::directory::Direction;
+use super::ids::{ChannelId, SegmentId, WriteId};
+use super::index::{Entry, ReadMode};
+use super::large::LargePayload;
+use super::record::{Encoded, ItemFlags, ItemHead, Malformed};
+use crate::env::Millis;
+use crate::item::{ItemKey, Payload};
+
+/// A short-term store of items: a segmented log on disk, or its twin in memory.
+///
+/// It keeps what it is told to keep and gives it back; which keys may be written is the accept
+/// rule's business, not the store's.
+pub trait SpokeStore: Send + Sync {
+    /// Stores an item; `append.done` hears when it is as safe as the durability asks and readable,
+    /// or why it is not. It is called exactly once, on a thread of the store's.
+    fn append(&self, append: Append);
+
+    /// Removes an item: its key is dead, or another copy of its write holds.
+    fn remove(&self, removal: Removal);
+
+    /// Makes the store promise nothing about times past `mark` until the mark is on disk, and
+    /// then says so.
+    fn advance_mark(&self, done: Done);
+
+    /// The clock mark that is on disk: no promise may speak of a later time.
+    fn mark(&self) -> Millis;
+
+    /// Where an item stands; `None` if it is not held.
+    ///
+    /// # Errors
+    /// [`ReadError`]; in particular [`ReadError::Incomplete`] where "not held" could be a lie.
+    fn find(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Entry>, ReadError>;
+
+    /// The items of a channel in a range, in the order of the walk: all of them if they are fewer
+    /// than the range's limit, else the first so many.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    fn range(&self, range: &Range, mode: ReadMode) -> Result<Vec<Entry>, ReadError>;
+
+    /// What an entry stands for.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`] if the record's checksum fails: neither "held" nor "not held".
+    fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError>;
+
+    /// The write ids of the dedup window with the keys they are held under, as found at the start.
+    fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>;
+
+    /// How the store is.
+    fn status(&self) -> StoreStatus;
+
+    /// Stores what is queued, marks the store clean as of `now`, and stops.
+    fn close(&self, now: Millis);
+}
+
+/// Hears the outcome of an append.
+pub type Done = Box<dyn FnOnce(Result<(), AppendError>) + Send>;
+
+/// An item to store.
+pub struct Append {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The item's key.
+    pub key: ItemKey,
+    /// The write that made it.
+    pub write_id: WriteId,
+    /// What kind of copy it is.
+    pub flags: ItemFlags,
+    /// Its record.
+    pub record: Encoded,
+    /// Hears the outcome.
+    pub done: Done,
+}
+
+impl Append {
+    /// An append of that item.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the item is larger than the format holds.
+    pub fn new(
+        channel: ChannelId,
+        head: &ItemHead,
+        payload: Bytes,
+        done: Done,
+    ) -> Result<Self, Malformed> {
+        Ok(Self {
+            channel,
+            key: head.key,
+            write_id: head.write_id,
+            flags: head.flags,
+            record: Encoded::item(channel, head, payload)?,
+            done,
+        })
+    }
+}
+
+/// An item to remove.
+pub struct Removal {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The item's key.
+    pub key: ItemKey,
+    /// The write that made it.
+    pub write_id: WriteId,
+    /// Hears the outcome.
+    pub done: Done,
+}
+
+/// Why an append failed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// The disk is full. Nothing was stored.
+    #[error("the disk is full")]
+    Full,
+    /// The store failed; whether the item is stored is not known.
+    #[error("the store failed: {reason}")]
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+    /// The store cannot hold such an item. Nothing was stored.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The store has been closed. Nothing was stored.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A range of a channel's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The lowest key that may be in it.
+    pub from: ItemKey,
+    /// The first key above it.
+    pub to: ItemKey,
+    /// Which way to walk it.
+    pub direction: Direction,
+    /// How many items to give at the most.
+    pub limit: usize,
+}
+
+/// An item as it is stored.
+#[derive(Debug)]
+pub struct StoredItem {
+    /// Its key, media type and sizes.
+    pub head: ItemHead,
+    /// Its payload.
+    pub payload: StoredPayload,
+}
+
+/// A payload, in memory or to be read part by part.
+#[derive(Debug)]
+pub enum StoredPayload {
+    /// In memory.
+    Whole(Bytes),
+    /// On disk; its checksum has been verified.
+    Large(LargePayload),
+}
+
+impl StoredItem {
+    /// The payload with its media type, read whole.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub fn into_payload(self) -> io::Result<Payload> {
+        let bytes = match self.payload {
+            StoredPayload::Whole(bytes) => bytes,
+            StoredPayload::Large(large) => large.read_all()?,
+        };
+        let content_type = self
+            .head
+            .content_type
+            .as_deref()
+            .and_then(crate::item::ContentType::from_stored);
+        Ok(Payload {
+            content_type,
+            bytes,
+        })
+    }
+}
+
+/// Why the store could not answer.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The answer is on disk, and the caller may not wait for it.
+    #[error("the answer is not in memory")]
+    NotCached,
+    /// The item's record, or the index that names it, is damaged.
+    #[error("segment {segment} is damaged at byte {offset}")]
+    Damaged {
+        /// The segment.
+        segment: SegmentId,
+        /// Where in the log (0: in its index).
+        offset: u64,
+    },
+    /// Something of that time is damaged, so an item that is not found there may yet exist.
+    #[error("segment {segment} has lost records")]
+    Incomplete {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// The disk did not answer.
+    #[error("segment {segment}: {source}")]
+    Io {
+        /// The segment.
+        segment: SegmentId,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How a store is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreStatus {
+    /// Why it takes no appends any more, if so.
+    pub failed: Option<String>,
+    /// Whether appends are refused because the disk is nearly full.
+    pub full: bool,
+    /// The bytes that the disk has left, as last looked at.
+    pub free: u64,
+    /// How many items it holds.
+    pub items: u64,
+    /// The bytes of its files.
+    pub bytes: u64,
+    /// How many segments.
+    pub segments: u64,
+    /// How many of them are not sealed yet.
+    pub active: u64,
+    /// How many damaged ranges of bytes it knows of.
+    pub damaged: u64,
+    /// Whether everything it ever promised is sure to be there.
+    pub intact: bool,
+}
