@@ -1,10 +1,17 @@
 //! Hub: channels of immutable items, ordered by time, over HTTP.
 //!
 //! `ARCHITECTURE.md` says how the parts fit. A module depends on those above it in this list, not
-//! on those below, except for [`cli`] and [`node`], which put everything together.
+//! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `channel`, `http`, `ops`. Only
+//! [`node`] and [`cli`] know all of them, and [`metric`] is for everybody.
 
+pub mod channel;
+pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod env;
+pub mod http;
 pub mod item;
 pub mod metric;
+pub mod node;
+pub mod ops;
 pub mod spoke;

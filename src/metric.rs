@@ -71,7 +71,7 @@ fn status_label(status: u16) -> &'static str {
         503 => "503",
         507 => "507",
         100..=199 => "1xx",
-        201..=299 => "2xx",
+        200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
@@ -132,8 +132,8 @@ pub fn levels(levels: &Levels) {
 
 /// Says what every metric means, for scrapers that show it.
 pub fn describe(version: &'static str) {
-    gauge!("hub_build_info", "result" => version).set(1.0);
-    describe_gauge!("hub_build_info", "always 1; `result` is the version");
+    gauge!("hub_build_info", "version" => version).set(1.0);
+    describe_gauge!("hub_build_info", "always 1, with the version");
     describe_counter!("hub_http_requests_total", "requests answered");
     describe_histogram!(
         "hub_http_request_seconds",

@@ -188,9 +188,11 @@ settings! {
         /// The folder of all that the node stores. A path that is not absolute starts at the
         /// working directory.
         data_dir: PathBuf = PathBuf::from("data"), FilePath;
-        /// The URL by which clients reach the hub, for links and for the callbacks that the hub
-        /// registers. Empty: links follow the request that asks for them.
+        /// The URL by which clients reach the hub, which they are told as app.url. Links follow the
+        /// request that asks for them.
         public_url: Option<String> = None, Optional(BASE_URL);
+        /// Whether nothing may be changed through this node: writes of every kind are refused.
+        read_only: bool = false, Switch;
     }
 
     /// The listener for clients.
@@ -218,13 +220,10 @@ settings! {
     /// The traffic between nodes. No settings in this version.
     peer: PeerConfig {}
 
-    /// The listener for operators: health, metrics, and what changes the node.
+    /// The listener for operators: health and metrics.
     ops: OpsConfig {
         /// Where operators connect. Not a public address.
         listen: SocketAddr = listen(Ipv4Addr::LOCALHOST, 8082), Address;
-        /// A file with the token that commands which change something must bring.
-        /// Empty: such commands are taken from this machine only.
-        admin_token_file: Option<PathBuf> = None, Optional(FilePath);
     }
 
     /// What the nodes of one cluster must agree on.
@@ -270,13 +269,11 @@ settings! {
         disk_reserve_bytes: u64 = 256 * MIB, size(MIB, 1_024 * TIB);
         /// Segment files held open at most.
         open_files: usize = 512, count(16, 1_000_000);
-        /// What may wait for the writer; beyond it, writes are refused for the moment.
-        queue_bytes: u64 = 64 * MIB, size(MIB, TIB);
         /// How long the answer to a write with an Idempotency-Key is remembered.
         idempotency_minutes: u64 = 10, minutes(1, 1_440);
         /// The memory for that. When it is full, new writes with such a key are refused; none is
         /// forgotten early.
-        idempotency_bytes: u64 = 64 * MIB, size(MIB, TIB);
+        idempotency_bytes: u64 = 128 * MIB, size(MIB, TIB);
     }
 
     /// The long-term store. No settings in this version.
@@ -286,6 +283,9 @@ settings! {
     channel: ChannelConfig {
         /// How long a channel keeps its items, if it was created without any retention.
         ttl_days: u64 = 120, days(1, 36_500);
+        /// Whether channels are protected: new ones are unless they say otherwise, and none can be
+        /// deleted but by a caller on the same machine.
+        protect: bool = false, Switch;
         /// A single item of at least this size counts as a large item.
         large_item_bytes: u64 = 40 * MIB, size(KIB, ITEM_MAX);
     }

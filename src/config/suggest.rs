@@ -118,7 +118,6 @@ mod tests {
             ("http", "item_bytes", Some("limits.item_bytes")),
             ("http", "idel_timeout", Some("http.idle_timeout_ms")),
             ("node", "data-dir", Some("node.data_dir")),
-            ("ops", "admin_token", Some("ops.admin_token_file")),
             ("spoke", "Durability", Some("spoke.durability")),
             ("http", "threads", None),
             ("http", "", None),

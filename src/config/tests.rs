@@ -12,6 +12,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("node.fqdn", "\"hub-1.example.com\""),
     ("node.data_dir", "'/srv/a \"hub\"'"),
     ("node.public_url", "\"https://hub.example.com:8443/base/\""),
+    ("node.read_only", "true"),
     ("http.listen", "\"[::1]:9090\""),
     ("http.head_timeout_ms", "1_500"),
     ("http.idle_timeout_ms", "1501"),
@@ -20,7 +21,6 @@ const SAMPLES: &[(&str, &str)] = &[
     ("http.connections_max", "16"),
     ("http.ops_routes", "false"),
     ("ops.listen", "\"127.0.0.9:0\""),
-    ("ops.admin_token_file", "\"/run/secrets/token\""),
     ("cluster.name", "\"north-2\""),
     ("cluster.max_skew_ms", "250"),
     ("ring.replicas", "2"),
@@ -34,10 +34,10 @@ const SAMPLES: &[(&str, &str)] = &[
     ("spoke.accept_window_ms", "2000"),
     ("spoke.disk_reserve_bytes", "\"1GB\""),
     ("spoke.open_files", "100"),
-    ("spoke.queue_bytes", "1048577"),
     ("spoke.idempotency_minutes", "20"),
-    ("spoke.idempotency_bytes", "\"8 mib\""),
+    ("spoke.idempotency_bytes", "1048577"),
     ("channel.ttl_days", "7"),
+    ("channel.protect", "true"),
     ("channel.large_item_bytes", "\"1024KiB\""),
     ("read.stable_seconds", "5"),
     ("read.direction_count_limit", "500"),
@@ -211,7 +211,7 @@ fn the_environment_goes_before_the_file() {
         ("HUB_TLS_CERTIFICATE_FILE", ""),
         ("HUB_TLS_KEY_FILE", ""),
         ("HUB_SPOKE_SEGMENT_BYTES", "1_048_576"),
-        ("HUB_SPOKE_QUEUE_BYTES", "2 MiB"),
+        ("HUB_SPOKE_IDEMPOTENCY_BYTES", "2 MiB"),
         ("hub_http_listen", "0.0.0.0:3"),
         ("HTTP_LISTEN", "0.0.0.0:4"),
     ];
@@ -219,7 +219,7 @@ fn the_environment_goes_before_the_file() {
     assert_eq!(loaded.config.http.listen.port(), 2);
     assert_eq!(loaded.config.tls, TlsConfig::default());
     assert_eq!(loaded.config.spoke.segment_bytes, MIB);
-    assert_eq!(loaded.config.spoke.queue_bytes, 2 * MIB);
+    assert_eq!(loaded.config.spoke.idempotency_bytes, 2 * MIB);
     assert_eq!(loaded.warnings, Vec::<String>::new());
     // A bad value in the file stays an error, or it would surface when the variable goes.
     assert!(parse("http.listen = 3", &overrides).is_err());
@@ -303,7 +303,7 @@ fn what_is_printed_is_what_was_read() {
         "{printed}"
     );
     assert!(
-        printed.contains("\nqueue_bytes = 1048577 # default: \"64 MiB\"\n"),
+        printed.contains("\nidempotency_bytes = 1048577 # default: \"128 MiB\"\n"),
         "{printed}"
     );
     let default = Config::default().to_toml();

@@ -134,6 +134,16 @@ impl HubClock {
         }
     }
 
+    /// Sets the clock to the wall clock again. Only while nothing is promised by it: before a node
+    /// serves, or when it has stopped promising because its clock was out of bounds.
+    pub fn set_to_wall(&self) {
+        let mut state = self.state.lock();
+        *state = Slewed {
+            boot: self.source.boot(),
+            micros: self.source.wall().get() * 1000,
+        };
+    }
+
     /// The hub's time.
     pub fn now(&self) -> Millis {
         self.read().now

@@ -135,6 +135,15 @@ impl Frontier {
         *key < self.key || (self.inclusive && *key == self.key)
     }
 
+    /// The first position that it does not cover.
+    pub fn end(&self) -> ItemKey {
+        if self.inclusive {
+            self.key.successor()
+        } else {
+            self.key
+        }
+    }
+
     /// The key that it ends at.
     pub fn key(&self) -> ItemKey {
         self.key

@@ -97,11 +97,6 @@ impl Directory {
         };
         found.map(|ordinal| self.start(ordinal))
     }
-
-    /// How many channels have items.
-    pub fn channels(&self) -> usize {
-        self.channels.read().len()
-    }
 }
 
 #[cfg(test)]

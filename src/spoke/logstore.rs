@@ -1,5 +1,6 @@
 //! The segmented log as a store: its threads, and the door to them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
@@ -65,6 +66,13 @@ impl LogStore {
         };
         let syncing = Arc::clone(&shared);
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let watched = Arc::clone(&shared);
+            let work = move || {
+                // A store that has lost a thread must not look as if it worked.
+                if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    watched.fail("a thread of the store panicked: please report it".to_owned());
+                }
+            };
             let thread = std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(work);
@@ -147,6 +155,14 @@ impl SpokeStore for LogStore {
 
     fn status(&self) -> StoreStatus {
         self.shared.status()
+    }
+
+    fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Relaxed)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.shared.failure()
     }
 
     fn close(&self, now: Millis) {

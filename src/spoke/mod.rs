@@ -11,7 +11,9 @@
 //! does not exist; opening never loses an intact record. What it does not: decide which keys may
 //! be written. That is the accept rule's business, in `accept`, and `replica` applies it.
 
+pub mod accept;
 mod clockfile;
+mod dedup;
 mod directory;
 mod files;
 mod header;
@@ -23,6 +25,7 @@ mod log;
 mod logstore;
 mod record;
 mod recover;
+mod replica;
 mod scan;
 mod segment;
 mod store;
@@ -39,6 +42,7 @@ pub use log::{Durability, Options};
 pub use logstore::LogStore;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
+pub use replica::{Placement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
 pub use store::{
     Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
     StoredPayload,

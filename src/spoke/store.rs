@@ -59,8 +59,14 @@ pub trait SpokeStore: Send + Sync {
     /// The write ids of the dedup window with the keys they are held under, as found at the start.
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>;
 
-    /// How the store is.
+    /// How the store is. Looks at every segment: for operators, not for requests.
     fn status(&self) -> StoreStatus;
+
+    /// Whether appends are refused because the disk is nearly full.
+    fn is_full(&self) -> bool;
+
+    /// Why the store takes no appends any more, if so.
+    fn failure(&self) -> Option<String>;
 
     /// Stores what is queued, marks the store clean as of `now`, and stops.
     fn close(&self, now: Millis);
@@ -216,6 +222,12 @@ pub enum ReadError {
     Incomplete {
         /// The segment.
         segment: SegmentId,
+    },
+    /// The store is being opened or closed, or cannot promise anything now.
+    #[error("the store cannot answer now: {reason}")]
+    Closed {
+        /// Why.
+        reason: String,
     },
     /// The disk did not answer.
     #[error("segment {segment}: {source}")]

@@ -1,0 +1,133 @@
+//! How the answers of several replicas become one, and how much of it is stable.
+//!
+//! Pure. With `n` members in a replica set, a committed item is on `quorum(n)` of them, so it is on
+//! one of any `read_quorum(n)` that answer. Below the frontiers of that many nothing new can find a
+//! second copy: that is the stable bound.
+
+use hub_ring::read_quorum;
+
+use crate::item::{Frontier, ItemKey};
+use crate::spoke::{Direction, Report};
+
+/// Up to where the answers of a replica set of `members` are stable; `None` if too few answered.
+///
+/// It is the read-quorum-th highest frontier reported: of two answers the lower one, of three (of
+/// three members) the middle one.
+pub fn stable_bound(members: usize, frontiers: &[Frontier]) -> Option<Frontier> {
+    let needed = read_quorum(members);
+    let mut sorted = frontiers.to_vec();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    sorted.get(needed.checked_sub(1)?).copied()
+}
+
+/// The union of what was reported, in the order of the walk, without repetitions, and the key up to
+/// which it is complete if a limit cut one of the lists.
+pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Option<ItemKey>) {
+    let mut complete_to: Option<ItemKey> = None;
+    for report in &reports {
+        if let (true, Some(last)) = (report.cut, report.entries.last()) {
+            complete_to = Some(match (complete_to, direction) {
+                (None, _) => last.key,
+                (Some(key), Direction::Ascending) => key.min(last.key),
+                (Some(key), Direction::Descending) => key.max(last.key),
+            });
+        }
+    }
+    let mut keys: Vec<ItemKey> = match <[Report; 1]>::try_from(reports) {
+        // One replica's list is sorted already.
+        Ok([only]) => only.entries.into_iter().map(|entry| entry.key).collect(),
+        Err(several) => {
+            let mut keys: Vec<ItemKey> = several
+                .into_iter()
+                .flat_map(|report| report.entries)
+                .map(|entry| entry.key)
+                .collect();
+            keys.sort_unstable();
+            keys.dedup();
+            if direction == Direction::Descending {
+                keys.reverse();
+            }
+            keys
+        }
+    };
+    if let Some(bound) = complete_to {
+        keys.retain(|key| match direction {
+            Direction::Ascending => *key <= bound,
+            Direction::Descending => *key >= bound,
+        });
+    }
+    (keys, complete_to)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::env::Millis;
+    use crate::spoke::{ChannelId, Entry, ItemFlags, WriteId};
+
+    fn key(millis: i64) -> ItemKey {
+        ItemKey::first_of(Millis::new(millis)).successor()
+    }
+
+    fn entry(millis: i64) -> Entry {
+        Entry {
+            channel: ChannelId(1),
+            key: key(millis),
+            offset: 0,
+            body_len: 0,
+            flags: ItemFlags::default(),
+            removed: false,
+            write_id: WriteId(0),
+        }
+    }
+
+    #[test]
+    fn of_two_the_lower_and_of_three_the_middle() {
+        let f = |millis| Frontier::up_to(key(millis));
+        assert_eq!(stable_bound(1, &[f(5)]), Some(f(5)));
+        assert_eq!(stable_bound(2, &[f(5)]), Some(f(5)));
+        assert_eq!(stable_bound(3, &[f(5)]), None);
+        assert_eq!(stable_bound(3, &[f(5), f(9)]), Some(f(5)));
+        assert_eq!(stable_bound(3, &[f(5), f(9), f(1)]), Some(f(5)));
+        assert_eq!(stable_bound(3, &[]), None);
+        assert_eq!(stable_bound(0, &[f(5)]), None);
+    }
+
+    proptest! {
+        /// However three lists are cut, the union is a prefix of the merged whole.
+        #[test]
+        fn a_union_is_complete_as_far_as_it_says(
+            lists in proptest::collection::vec(proptest::collection::btree_set(0i64..40, 0..20), 1..4),
+            limit in 1usize..8,
+            down in any::<bool>(),
+        ) {
+            let direction = if down { Direction::Descending } else { Direction::Ascending };
+            let ordered = |set: &std::collections::BTreeSet<i64>| {
+                let mut list: Vec<i64> = set.iter().copied().collect();
+                if down { list.reverse(); }
+                list
+            };
+            let mut whole: std::collections::BTreeSet<i64> = std::collections::BTreeSet::new();
+            let mut reports = Vec::new();
+            for set in &lists {
+                whole.extend(set);
+                let entries: Vec<Entry> = ordered(set).into_iter().take(limit).map(entry).collect();
+                reports.push(Report {
+                    frontier: Frontier::NOTHING,
+                    cut: entries.len() >= limit,
+                    entries,
+                });
+            }
+            let (keys, complete_to) = union(reports, direction);
+            let expected: Vec<ItemKey> = ordered(&whole).into_iter().map(key).collect();
+            prop_assert!(expected.starts_with(&keys));
+            if complete_to.is_none() {
+                prop_assert_eq!(keys, expected);
+            } else {
+                prop_assert!(!keys.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Channels: their configuration, and the paths that writes and reads take to the replicas.
+//!
+//! [`Channels`] is what exists; [`Writes`] turns a payload into a key, by way of a coordinator and
+//! the accept rule; [`Reads`] turns a range into keys, by way of a read quorum and the stable
+//! bound, also where there is one replica. Configuration ([`config`], [`name`]) and merging
+//! ([`merge`]) are pure.
+
+pub mod config;
+pub mod doc;
+pub mod merge;
+pub mod name;
+mod read;
+mod registry;
+mod spoke_handle;
+mod write;
+
+pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
+pub use registry::{Channel, ChannelError, Channels, is_name};
+pub use spoke_handle::LocalReplica;
+pub use write::{InsertError, Writes, is_full, keyed_write_id};

@@ -1,0 +1,338 @@
+//! The read path: from a channel and a range to the keys in it, and from a key to its item.
+//!
+//! A range is asked of a read quorum of every replica set that was in force in it. The stable bound
+//! follows from their frontiers, and the answer is the union of what they hold up to it. Where too
+//! few can be asked the answer is "unavailable": never an empty or a shorter list.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_ring::{Member, read_quorum};
+use thiserror::Error;
+
+use super::merge::{stable_bound, union};
+use super::registry::{Channel, Channels};
+use super::spoke_handle::LocalReplica;
+use crate::cluster::RingView;
+use crate::env::{HubClock, Millis};
+use crate::item::{Frontier, ItemKey};
+use crate::spoke::accept::Limits;
+use crate::spoke::{Direction, Range, ReadError, Report, StoredItem};
+
+/// What a query asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query {
+    /// The lowest key that may be in the answer.
+    pub from: ItemKey,
+    /// The first key above the range; `None`: as far as there is anything.
+    pub to: Option<ItemKey>,
+    /// Which way to walk.
+    pub direction: Direction,
+    /// How many keys at the most.
+    pub limit: usize,
+    /// Whether only stable items are wanted.
+    pub stable: bool,
+    /// Which side of the channel's mutable time.
+    pub epoch: Epoch,
+}
+
+/// Which items of a channel with a mutable time a query means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Epoch {
+    /// All of them.
+    All,
+    /// Those at or before it.
+    Mutable,
+    /// Those after it.
+    Immutable,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Keys, in the order of the walk.
+    pub keys: Vec<ItemKey>,
+    /// Whether there may be more behind the last one.
+    pub more: bool,
+}
+
+/// Why a query was not answered.
+#[derive(Debug, Error)]
+pub enum QueryError {
+    /// Too few replicas could be asked.
+    #[error("{reason}")]
+    Unavailable {
+        /// What stands in the way.
+        reason: String,
+        /// The members that were missing.
+        missing: Vec<String>,
+    },
+    /// The range is long over, but something in it is not decided.
+    #[error("undecided items")]
+    Undecided {
+        /// Up to where everything is.
+        decided: Frontier,
+    },
+    /// A replica could not answer.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The numbers that reads go by.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadSettings {
+    /// The limits of the accept rule.
+    pub limits: Limits,
+    /// The width of a fixed unstable window in milliseconds; 0: none.
+    pub stable_millis: i64,
+}
+
+/// The read path of this node.
+pub struct Reads {
+    view: Arc<RingView>,
+    local: Arc<LocalReplica>,
+    channels: Arc<Channels>,
+    clock: Arc<HubClock>,
+    settings: ReadSettings,
+}
+
+/// How long to wait for items of a range that is over to be decided.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Reads {
+    /// A read path.
+    pub fn new(
+        view: Arc<RingView>,
+        local: Arc<LocalReplica>,
+        channels: Arc<Channels>,
+        clock: Arc<HubClock>,
+        settings: ReadSettings,
+    ) -> Self {
+        Self {
+            view,
+            local,
+            channels,
+            clock,
+            settings,
+        }
+    }
+
+    /// The item of a key, whether it is decided or not; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`QueryError`]: neither "found" nor "not found".
+    pub async fn item(
+        &self,
+        channel: &Channel,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, QueryError> {
+        if *key < self.channels.grace_floor(channel) {
+            return Ok(None);
+        }
+        self.behind_horizon(key.millis)?;
+        let set = self.view.replica_set(channel.config.name.key(), key.millis);
+        let mut denials = 0;
+        let mut missing = Vec::new();
+        for member in &set {
+            let Some(replica) = self.replica(member) else {
+                missing.push(member);
+                continue;
+            };
+            match replica.get(channel.id, *key).await {
+                Ok(Some(item)) => return Ok(Some(item)),
+                Ok(None) => denials += 1,
+                Err(error) if set.len() == 1 => return Err(error.into()),
+                Err(_) => missing.push(member),
+            }
+        }
+        // Where no ring was in force nothing can have been stored.
+        if set.is_empty() || denials >= read_quorum(set.len()) {
+            return Ok(None);
+        }
+        Err(too_few(&missing))
+    }
+
+    /// Up to where a channel is stable now.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn stable_time(&self, channel: &Channel) -> Result<Millis, QueryError> {
+        let now = self.clock.now();
+        self.behind_horizon(now)?;
+        let set = self.view.replica_set(channel.config.name.key(), now);
+        let mut frontiers = Vec::new();
+        for member in &set {
+            if let Some(replica) = self.replica(member) {
+                frontiers.push(replica.frontier(channel.id).await?);
+            }
+        }
+        let bound = stable_bound(set.len(), &frontiers);
+        let bound = bound.ok_or_else(|| too_few(&set.iter().collect::<Vec<_>>()))?;
+        Ok(self.bounded(bound).millis().min(now))
+    }
+
+    /// A page of a query's answer.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn page(&self, channel: &Channel, query: &Query) -> Result<Page, QueryError> {
+        let Some((from, to)) = self.clamp(channel, query) else {
+            return Ok(Page {
+                keys: Vec::new(),
+                more: false,
+            });
+        };
+        let mut range = Range {
+            channel: channel.id,
+            from,
+            to,
+            direction: query.direction,
+            limit: query.limit.max(1),
+        };
+        let mut waited = Duration::ZERO;
+        loop {
+            let (reports, bound) = self.ask(channel, &range).await?;
+            let bound = self.bounded(bound);
+            if !query.stable {
+                let (keys, complete_to) = union(reports, query.direction);
+                return Ok(cut(keys, complete_to, query.limit));
+            }
+            if self.is_undecided(query, &bound) {
+                if waited >= PATIENCE {
+                    return Err(QueryError::Undecided { decided: bound });
+                }
+                tokio::time::sleep(LOOK).await;
+                waited += LOOK;
+                continue;
+            }
+            let reaches = range.to <= bound.end();
+            if query.direction == Direction::Descending && !reaches {
+                // What lies above the bound must not use up the limit: ask again below it.
+                range.to = bound.end();
+                if range.to <= range.from {
+                    return Ok(cut(Vec::new(), None, query.limit));
+                }
+                continue;
+            }
+            let (mut keys, complete_to) = union(reports, query.direction);
+            let before = keys.len();
+            keys.retain(|key| bound.covers(key));
+            // Ascending, the first key that is not stable yet ends the answer.
+            let ended = keys.len() < before && query.direction == Direction::Ascending;
+            let complete_to = complete_to.filter(|_| !ended);
+            return Ok(cut(keys, complete_to, query.limit));
+        }
+    }
+
+    /// The range of a query without what no query may list; `None` if nothing is left.
+    fn clamp(&self, channel: &Channel, query: &Query) -> Option<(ItemKey, ItemKey)> {
+        let end = ItemKey::first_of(Millis::MAX);
+        let mut from = query.from.max(self.channels.floor(channel));
+        let mut to = query.to.unwrap_or(end);
+        if let Some(mutable) = channel.config.mutable_time {
+            let first_immutable = ItemKey::first_of(mutable.plus(1));
+            match query.epoch {
+                Epoch::All => {}
+                Epoch::Mutable => to = to.min(first_immutable),
+                Epoch::Immutable => from = from.max(first_immutable),
+            }
+        }
+        (from < to).then_some((from, to))
+    }
+
+    /// Asks the replicas of every ring that was in force in a range; gives what they hold and the
+    /// stable bound over all of them.
+    async fn ask(
+        &self,
+        channel: &Channel,
+        range: &Range,
+    ) -> Result<(Vec<Report>, Frontier), QueryError> {
+        let now = self.clock.now();
+        // Nothing is known of times at or past the horizon; an open end reaches to the present.
+        self.behind_horizon(range.to.millis.min(now))?;
+        let tables = self.view.tables();
+        let mut reports: Vec<Report> = Vec::new();
+        let mut asked: Vec<&Member> = Vec::new();
+        let mut bound: Option<Frontier> = None;
+        let name = channel.config.name.key();
+        let rings = tables.overlapping(
+            range.from.millis.get(),
+            range.to.millis.get().saturating_add(1),
+        );
+        for ring in rings {
+            let set = ring.ring().replica_set(name);
+            let mut frontiers = Vec::new();
+            let mut missing = Vec::new();
+            for member in set.iter() {
+                let Some(replica) = self.replica(member) else {
+                    missing.push(member);
+                    continue;
+                };
+                let report = replica.report(*range).await?;
+                frontiers.push(report.frontier);
+                if !asked.contains(&member) {
+                    asked.push(member);
+                    reports.push(report);
+                }
+            }
+            let of_ring = stable_bound(set.len(), &frontiers).ok_or_else(|| too_few(&missing))?;
+            bound = Some(bound.map_or(of_ring, |b| b.min(of_ring)));
+        }
+        // Before the first ring there was nobody to store anything.
+        let bound = bound.unwrap_or(Frontier::before(
+            now.minus(self.settings.limits.accept_window),
+        ));
+        Ok((reports, bound))
+    }
+
+    /// A stable bound no further than this node may speak of, and than a fixed window allows.
+    fn bounded(&self, bound: Frontier) -> Frontier {
+        let mut bound = bound.min(Frontier::before(self.view.horizon()));
+        if self.settings.stable_millis > 0 {
+            let edge = self.clock.now().minus(self.settings.stable_millis);
+            bound = bound.min(Frontier::before(edge.floor_to(1000)));
+        }
+        bound
+    }
+
+    /// Whether a range is long over and yet not stable to its end.
+    fn is_undecided(&self, query: &Query, bound: &Frontier) -> bool {
+        let Some(to) = query.to else {
+            return false;
+        };
+        let limits = &self.settings.limits;
+        let window = limits.accept_window + limits.max_skew + self.settings.stable_millis + 1000;
+        let over = to.millis.plus(window) < self.clock.now();
+        over && *bound < Frontier::below(to)
+    }
+
+    fn behind_horizon(&self, at: Millis) -> Result<(), QueryError> {
+        if at < self.view.horizon() {
+            return Ok(());
+        }
+        Err(QueryError::Unavailable {
+            reason: "this node could not confirm that it knows the newest ring".to_owned(),
+            missing: Vec::new(),
+        })
+    }
+
+    fn replica(&self, member: &Member) -> Option<Arc<crate::spoke::Replica>> {
+        (member == self.view.own())
+            .then(|| self.local.get())
+            .flatten()
+    }
+}
+
+fn too_few(missing: &[&Member]) -> QueryError {
+    QueryError::Unavailable {
+        reason: "too few replicas could answer".to_owned(),
+        missing: missing.iter().map(|m| m.as_str().to_owned()).collect(),
+    }
+}
+
+fn cut(mut keys: Vec<ItemKey>, complete_to: Option<ItemKey>, limit: usize) -> Page {
+    let more = complete_to.is_some() || keys.len() > limit;
+    keys.truncate(limit);
+    Page { keys, more }
+}

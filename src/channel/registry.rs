@@ -1,0 +1,376 @@
+//! The channels that exist, cached on this node.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use thiserror::Error;
+
+use super::config::{ChannelConfig, ConfigError, ConfigUpdate, Defaults, create, merge, name_of};
+use super::name::ChannelName;
+use crate::cluster::{ChannelRecord, Coordination, CoordinationError};
+use crate::env::{HubClock, Millis};
+use crate::item::ItemKey;
+use crate::spoke::{ChannelId, Keeps, Retention};
+
+/// A channel as it was when it was looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channel {
+    /// The number that its items go by.
+    pub id: ChannelId,
+    /// Counts the changes of its configuration.
+    pub version: u64,
+    /// Its configuration.
+    pub config: ChannelConfig,
+}
+
+/// Why a channel was not changed.
+#[derive(Debug, Error)]
+pub enum ChannelError {
+    /// The configuration is not allowed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no such channel.
+    #[error("there is no channel {name}")]
+    Missing {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// Coordination did not answer: whether it was changed is not known.
+    #[error("the channel could not be read or written: {0}")]
+    Coordination(#[from] CoordinationError),
+    /// What is stored of the channel makes no sense.
+    #[error("the stored configuration of channel {name} cannot be read: {reason}")]
+    Unreadable {
+        /// The channel.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The channels.
+pub struct Channels {
+    coordination: Arc<dyn Coordination>,
+    clock: Arc<HubClock>,
+    defaults: Defaults,
+    cache: RwLock<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    by_name: HashMap<Arc<str>, Arc<Channel>>,
+    by_id: HashMap<ChannelId, Arc<Channel>>,
+    /// For channels that keep a number of items: the lowest key that is kept, as last counted.
+    counted: HashMap<ChannelId, ItemKey>,
+}
+
+impl Cache {
+    fn put(&mut self, channel: &Arc<Channel>) {
+        let name: Arc<str> = channel.config.name.key().into();
+        if let Some(before) = self.by_name.insert(name, Arc::clone(channel))
+            && before.id != channel.id
+        {
+            self.by_id.remove(&before.id);
+            self.counted.remove(&before.id);
+        }
+        self.by_id.insert(channel.id, Arc::clone(channel));
+        if channel.config.max_items == 0 {
+            self.counted.remove(&channel.id);
+        }
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(channel) = self.by_name.remove(name) {
+            self.by_id.remove(&channel.id);
+            self.counted.remove(&channel.id);
+        }
+    }
+}
+
+/// How many times a change is tried again when somebody else was faster.
+const TRIES: usize = 20;
+
+impl Channels {
+    /// Reads all channels.
+    ///
+    /// # Errors
+    /// [`ChannelError`]: a node that does not know which channels exist would take their items for
+    /// those of deleted ones.
+    pub async fn load(
+        coordination: Arc<dyn Coordination>,
+        clock: Arc<HubClock>,
+        defaults: Defaults,
+    ) -> Result<Arc<Self>, ChannelError> {
+        let mut cache = Cache::default();
+        for record in coordination.channels().await? {
+            cache.put(&Arc::new(read(&record)?));
+        }
+        Ok(Arc::new(Self {
+            coordination,
+            clock,
+            defaults,
+            cache: RwLock::new(cache),
+        }))
+    }
+
+    /// A channel by its name, in any case; `None` if there is none, or the name is no name.
+    pub fn get(&self, name: &str) -> Option<Arc<Channel>> {
+        let cache = self.cache.read();
+        if let Some(channel) = cache.by_name.get(name) {
+            return Some(Arc::clone(channel));
+        }
+        // Only a name that is not in its stored form needs a copy of itself.
+        cache.by_name.get(&*key_of(name)).cloned()
+    }
+
+    /// A channel as coordination has it, and not as it is cached here.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn fetch(&self, name: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
+        let key = key_of(name);
+        match self.coordination.channel(&key).await? {
+            Some(record) => self.keep(&record).map(Some),
+            None => {
+                self.cache.write().remove(&key);
+                Ok(None)
+            }
+        }
+    }
+
+    /// All channels, sorted by name.
+    pub fn list(&self) -> Vec<Arc<Channel>> {
+        let mut channels: Vec<_> = self.cache.read().by_name.values().cloned().collect();
+        channels.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+        channels
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.cache.read().by_name.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Creates a channel; its name is in the update.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; in particular [`ConfigError::NameTaken`].
+    pub async fn create(&self, update: &ConfigUpdate) -> Result<Arc<Channel>, ChannelError> {
+        let name = name_of(update, None)?;
+        if let Some(taken) = self.fetch(name.key()).await? {
+            let name = taken.config.name.clone();
+            return Err(ConfigError::NameTaken { name }.into());
+        }
+        match self.create_new(update, None).await {
+            Err(ChannelError::Coordination(CoordinationError::Exists)) => {
+                let taken = self.fetch(name.key()).await?;
+                let name = taken.map_or(name, |taken| taken.config.name.clone());
+                Err(ConfigError::NameTaken { name }.into())
+            }
+            other => other,
+        }
+    }
+
+    /// Creates the channel of that name, or changes it.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn put(
+        &self,
+        name: &str,
+        update: &ConfigUpdate,
+    ) -> Result<Arc<Channel>, ChannelError> {
+        let name = name_of(update, Some(name))?;
+        for _ in 0..TRIES {
+            let changed = match self.fetch(name.key()).await? {
+                Some(existing) => self.replace(&existing, update).await,
+                None => self.create_new(update, Some(name.as_str())).await,
+            };
+            match changed {
+                Err(ChannelError::Coordination(
+                    CoordinationError::Exists
+                    | CoordinationError::Conflict
+                    | CoordinationError::Missing,
+                )) => {}
+                other => return other,
+            }
+        }
+        Err(CoordinationError::Conflict.into())
+    }
+
+    /// Changes the channel of that name.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; in particular [`ChannelError::Missing`].
+    pub async fn patch(
+        &self,
+        name: &str,
+        update: &ConfigUpdate,
+    ) -> Result<Arc<Channel>, ChannelError> {
+        for _ in 0..TRIES {
+            let Some(existing) = self.fetch(&key_of(name)).await? else {
+                break;
+            };
+            match self.replace(&existing, update).await {
+                Err(ChannelError::Coordination(
+                    CoordinationError::Conflict | CoordinationError::Missing,
+                )) => {}
+                other => return other,
+            }
+        }
+        Err(ChannelError::Missing {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Deletes a channel. Its items go with their segments.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; in particular [`ChannelError::Missing`].
+    pub async fn delete(&self, name: &str) -> Result<(), ChannelError> {
+        let key = key_of(name);
+        let deleted = self.coordination.delete_channel(&key).await;
+        self.cache.write().remove(&key);
+        deleted.map_err(|error| match error {
+            CoordinationError::Missing => ChannelError::Missing {
+                name: name.to_owned(),
+            },
+            other => other.into(),
+        })
+    }
+
+    /// A channel's document; `None` if it has none, or there is no such channel.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn document(&self, name: &str) -> Result<Option<String>, ChannelError> {
+        let key = key_of(name);
+        Ok(self.coordination.document(&key).await?)
+    }
+
+    /// Sets a channel's document, or deletes it; says whether there was one.
+    ///
+    /// # Errors
+    /// [`ChannelError`].
+    pub async fn set_document(
+        &self,
+        name: &str,
+        text: Option<String>,
+    ) -> Result<bool, ChannelError> {
+        let key = key_of(name);
+        Ok(self.coordination.set_document(&key, text).await?)
+    }
+
+    /// The lowest key of a channel that is listed: what lies below is past its retention.
+    pub fn floor(&self, channel: &Channel) -> ItemKey {
+        let by_time = channel
+            .config
+            .floor(self.clock.now())
+            .map_or(ItemKey::MIN, ItemKey::first_of);
+        if channel.config.max_items == 0 {
+            return by_time;
+        }
+        let counted = self.cache.read().counted.get(&channel.id).copied();
+        counted.unwrap_or(ItemKey::MIN).max(by_time)
+    }
+
+    /// The lowest key of a channel that can still be read by its key.
+    pub fn grace_floor(&self, channel: &Channel) -> ItemKey {
+        let floor = channel.config.grace_floor(self.clock.now());
+        floor.map_or(ItemKey::MIN, ItemKey::first_of)
+    }
+
+    /// Takes up what is the lowest key that a channel keeps by number.
+    pub fn counted(&self, id: ChannelId, lowest: ItemKey) {
+        let mut cache = self.cache.write();
+        if cache.by_id.contains_key(&id) {
+            cache.counted.insert(id, lowest);
+        }
+    }
+
+    async fn create_new(
+        &self,
+        update: &ConfigUpdate,
+        name: Option<&str>,
+    ) -> Result<Arc<Channel>, ChannelError> {
+        let config = create(update, name, &self.defaults, self.clock.now())?;
+        let data = write(&config);
+        let key = config.name.key().to_owned();
+        let record = self.coordination.create_channel(&key, data).await?;
+        self.keep(&record)
+    }
+
+    async fn replace(
+        &self,
+        existing: &Channel,
+        update: &ConfigUpdate,
+    ) -> Result<Arc<Channel>, ChannelError> {
+        let config = merge(&existing.config, update, self.clock.now())?;
+        if config == existing.config {
+            return Ok(Arc::new(existing.clone()));
+        }
+        let (key, data) = (config.name.key().to_owned(), write(&config));
+        let replaced = self
+            .coordination
+            .replace_channel(&key, existing.version, data);
+        self.keep(&replaced.await?)
+    }
+
+    fn keep(&self, record: &ChannelRecord) -> Result<Arc<Channel>, ChannelError> {
+        let channel = Arc::new(read(record)?);
+        self.cache.write().put(&channel);
+        Ok(channel)
+    }
+}
+
+fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
+    let config = serde_json::from_slice(&record.data);
+    let config: ChannelConfig = config.map_err(|error| ChannelError::Unreadable {
+        name: record.name.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(Channel {
+        id: ChannelId(record.id),
+        version: record.version,
+        config,
+    })
+}
+
+fn write(config: &ChannelConfig) -> Vec<u8> {
+    // Strings, numbers and booleans in a struct: there is nothing in it that cannot be written.
+    serde_json::to_vec(config).unwrap_or_default()
+}
+
+impl Retention for Channels {
+    fn keeps(&self, id: ChannelId) -> Keeps {
+        let found = self.cache.read().by_id.get(&id).cloned();
+        let Some(channel) = found else {
+            return Keeps::Nothing;
+        };
+        // What is past retention stays readable by key for the grace.
+        let floor = self.floor(&channel).min(match channel.config.ttl_days {
+            0 => ItemKey::first_of(Millis::MAX),
+            _ => self.grace_floor(&channel),
+        });
+        if floor == ItemKey::MIN {
+            Keeps::All
+        } else {
+            Keeps::From(floor)
+        }
+    }
+}
+
+/// The form of a name that channels are stored and looked up by.
+fn key_of(name: &str) -> String {
+    name.trim().to_ascii_lowercase()
+}
+
+/// Whether a text could be the name of a channel.
+pub fn is_name(text: &str) -> bool {
+    ChannelName::parse(text).is_ok()
+}

@@ -1,0 +1,96 @@
+//! What this node knows of the rings: `R(c, k)`, and how long it may trust that.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hub_ring::{HorizonStep, Member, RingHistory, RingHorizon, RingTables};
+use parking_lot::Mutex;
+
+use crate::env::Millis;
+use crate::item::ItemKey;
+use crate::spoke::Placement;
+
+/// The rings as this node knows them, for look-ups that wait for nobody.
+pub struct RingView {
+    own: Member,
+    tables: ArcSwap<RingTables>,
+    history: ArcSwap<RingHistory>,
+    horizon: Mutex<RingHorizon>,
+}
+
+impl RingView {
+    /// A view that knows of no ring and says nothing about any time.
+    pub fn new(own: Member) -> Arc<Self> {
+        Arc::new(Self {
+            own,
+            tables: ArcSwap::default(),
+            history: ArcSwap::default(),
+            horizon: Mutex::new(RingHorizon::new()),
+        })
+    }
+
+    /// This node.
+    pub fn own(&self) -> &Member {
+        &self.own
+    }
+
+    /// Takes up a history, and builds the tables that it needs.
+    pub fn adopt(&self, history: Arc<RingHistory>) {
+        let tables = RingTables::new(&history, &self.tables.load());
+        self.tables.store(Arc::new(tables));
+        self.history.store(history);
+    }
+
+    /// Takes up that the history was confirmed to be the newest, by a question that was sent when
+    /// the clock showed `sent`.
+    pub fn confirmed(&self, sent: Millis, lease: i64) -> HorizonStep {
+        let history = self.history.load();
+        self.horizon.lock().confirm(&history, sent.get(), lease)
+    }
+
+    /// The ring horizon: this node says nothing about times at or past it.
+    pub fn horizon(&self) -> Millis {
+        let millis = self.horizon.lock().millis();
+        millis.map_or(Millis::MIN, Millis::new)
+    }
+
+    /// The history.
+    pub fn history(&self) -> Arc<RingHistory> {
+        self.history.load_full()
+    }
+
+    /// The rings with their tables.
+    pub fn tables(&self) -> Arc<RingTables> {
+        self.tables.load_full()
+    }
+
+    /// The replica set of a channel (its name in lower case) at a key time.
+    pub fn replica_set(&self, channel: &str, at: Millis) -> Vec<Member> {
+        let tables = self.tables.load();
+        let set = tables.replica_set(channel, at.get());
+        set.map_or_else(Vec::new, |set| set.iter().cloned().collect())
+    }
+}
+
+/// Where the keys of one channel may be stored, as the accept rule asks it.
+pub struct ChannelPlacement<'a> {
+    /// The rings.
+    pub view: &'a RingView,
+    /// The channel's name in lower case.
+    pub channel: &'a str,
+    /// Who stamped the key.
+    pub coordinator: &'a Member,
+}
+
+impl Placement for ChannelPlacement<'_> {
+    fn is_placed(&self, key: &ItemKey) -> bool {
+        let tables = self.view.tables.load();
+        tables
+            .replica_set(self.channel, key.millis.get())
+            .is_some_and(|set| set.contains(&self.view.own) && set.contains(self.coordinator))
+    }
+
+    fn horizon(&self) -> Millis {
+        self.view.horizon()
+    }
+}

@@ -1,0 +1,206 @@
+//! Items: inserting one, and reading one by its key.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION};
+use http::{HeaderMap, StatusCode};
+use http_body::Body;
+
+use super::api::Call;
+use super::body::ReplyBody;
+use super::grammar::Direction;
+use super::links::Link;
+use super::negotiate::accepts;
+use super::reply::{self, Reply};
+use crate::item::{ContentType, ItemKey, Payload};
+use crate::spoke::{LargePayload, StoredPayload};
+
+const CREATION_DATE: HeaderName = HeaderName::from_static("creation-date");
+const ITEM_LENGTH: HeaderName = HeaderName::from_static("x-item-length");
+const LARGE_ITEM: HeaderName = HeaderName::from_static("x-largeitem");
+const DURABILITY: HeaderName = HeaderName::from_static("hub-durability");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// The longest an idempotency key may be.
+const KEY_MAX: usize = 128;
+
+/// `POST /channel/{channel}`
+pub(super) async fn insert<B>(call: &Call<'_>, body: B) -> Result<Reply, Reply>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    call.refuse_read_only()?;
+    let channel = call.channel().await?;
+    let channel = channel.ok_or_else(|| reply::empty(StatusCode::NOT_FOUND))?;
+    let name = &channel.config.name;
+    if !channel.config.replication_source.is_empty() {
+        let text = format!("{} cannot modified while replicating", name.as_str());
+        return Err(reply::json_text(StatusCode::FORBIDDEN, text));
+    }
+    let content_type = content_type(call.headers)?;
+    let idempotency_key = idempotency_key(call.headers)?;
+    let (bytes, share) = call.body(body, &call.api.settings.item_limits).await?;
+    if bytes.is_empty() && !channel.config.allow_zero_bytes {
+        let text = format!("channel {} does not take empty items", name.as_str());
+        return Err(reply::json_text(StatusCode::BAD_REQUEST, text));
+    }
+    let payload = Payload {
+        content_type,
+        bytes,
+    };
+    let inserted = call.core.writes.insert(&channel, payload, idempotency_key);
+    let inserted = inserted.await;
+    drop(share);
+    let key = inserted.map_err(|wrong| reply::insert_error(&wrong, name.as_str()))?;
+    Ok(created(call, &key))
+}
+
+/// 201, with where the item is. Written by hand: it is the hub's most frequent answer, and nothing
+/// in it needs escaping (see [`super::links`]).
+fn created(call: &Call<'_>, key: &ItemKey) -> Reply {
+    let links = call.links();
+    let mut url = String::with_capacity(96);
+    links.push_item(&mut url, key);
+    let mut body = String::with_capacity(url.len() + links.channel().len() + 96);
+    body.push_str("{\"timestamp\":\"");
+    body.push_str(&key.millis.iso());
+    body.push_str("\",\"_links\":{\"channel\":{\"href\":\"");
+    body.push_str(links.channel());
+    body.push_str("\"},\"self\":{\"href\":\"");
+    body.push_str(&url);
+    body.push_str("\"}}}");
+    let mut reply = reply::with_body(StatusCode::CREATED, reply::JSON, body);
+    if let Ok(location) = HeaderValue::try_from(url) {
+        reply.headers_mut().insert(LOCATION, location);
+    }
+    let durability = HeaderValue::from_static(call.api.settings.durability.name());
+    reply.headers_mut().insert(DURABILITY, durability);
+    reply
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Reply> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or("\u{fffd}");
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    ContentType::parse(text).map(Some).map_err(|wrong| {
+        let shown: String = text.chars().take(100).collect();
+        reply::error(
+            StatusCode::BAD_REQUEST,
+            &wrong.to_string(),
+            Some("Content-Type"),
+            Some(&shown),
+            Some("type/subtype with optional ;name=value"),
+        )
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Reply> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default();
+    let visible = text.bytes().all(|b| b.is_ascii_graphic());
+    if visible && (1..=KEY_MAX).contains(&text.len()) {
+        return Ok(Some(text));
+    }
+    let shown: String = text.chars().take(KEY_MAX).collect();
+    Err(reply::error(
+        StatusCode::BAD_REQUEST,
+        "the Idempotency-Key is malformed",
+        Some("Idempotency-Key"),
+        Some(&shown),
+        Some("1 to 128 visible ASCII characters"),
+    ))
+}
+
+/// `GET /channel/{channel}/{key}`
+pub(super) async fn get(call: &Call<'_>, key: ItemKey) -> Result<Reply, Reply> {
+    let Some(channel) = call.channel().await? else {
+        return Ok(reply::text(StatusCode::NOT_FOUND, call.name));
+    };
+    let name = channel.config.name.as_str();
+    let found = call.core.reads.item(&channel, &key).await;
+    let found = found.map_err(|wrong| reply::query_error(&wrong, name))?;
+    let Some(item) = found else {
+        return Ok(reply::empty(StatusCode::NOT_FOUND));
+    };
+    let stored = item.head.content_type.as_deref();
+    if call.headers.contains_key(http::header::ACCEPT) {
+        let stored = stored.and_then(ContentType::from_stored);
+        if !accepts(call.headers, stored.as_ref()) {
+            return Ok(reply::empty(StatusCode::NOT_ACCEPTABLE));
+        }
+    }
+    // What was stored was a header's value when it came.
+    let kind = stored.and_then(|text| HeaderValue::from_str(text).ok());
+    let size = item.head.size;
+    let mut reply = match item.payload {
+        StoredPayload::Whole(bytes) => reply::with_body(
+            StatusCode::OK,
+            kind.unwrap_or(OCTETS),
+            ReplyBody::Whole(bytes),
+        ),
+        StoredPayload::Large(large) => {
+            let length = HeaderValue::from(large.len());
+            let body = ReplyBody::Parts(Box::pin(parts_of(large)));
+            let mut reply = reply::with_body(StatusCode::OK, kind.unwrap_or(OCTETS), body);
+            reply.headers_mut().insert(CONTENT_LENGTH, length);
+            reply
+        }
+    };
+    reply::put(&mut reply, CREATION_DATE, &key.millis.iso());
+    let headers = reply.headers_mut();
+    headers.insert(ITEM_LENGTH, HeaderValue::from(size));
+    if size >= call.api.settings.large_item_bytes {
+        headers.insert(LARGE_ITEM, HeaderValue::from_static("true"));
+    }
+    let links = call.links();
+    let repeat = call.repeat();
+    for direction in [Direction::Previous, Direction::Next] {
+        let mut link = String::with_capacity(128);
+        link.push('<');
+        links.push(
+            &mut link,
+            Link::Neighbour {
+                from: key,
+                direction,
+            },
+        );
+        link.push_str(&repeat);
+        link.push_str(">;rel=\"");
+        link.push_str(direction.name());
+        link.push('"');
+        if let Ok(link) = HeaderValue::try_from(link) {
+            headers.append(LINK, link);
+        }
+    }
+    Ok(reply)
+}
+
+/// How much of a large payload is read at a time, in bytes.
+const PART: usize = 256 * 1024;
+
+/// A large payload, part by part, each read where waiting for the disk disturbs nobody.
+fn parts_of(large: LargePayload) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+    stream::unfold((large, 0u64), |(large, at)| async move {
+        if at >= large.len() {
+            return None;
+        }
+        let reading = large.clone();
+        let part = tokio::task::spawn_blocking(move || reading.part(at, PART)).await;
+        let part = part.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let next = match &part {
+            Ok(part) => at + part.len() as u64,
+            // The error ends the response: the client sees that it is cut off.
+            Err(_) => large.len(),
+        };
+        Some((part, (large, next)))
+    })
+}

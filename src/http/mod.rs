@@ -1,0 +1,18 @@
+//! The HTTP edge: from bytes on a connection to a typed request, and back.
+//!
+//! [`grammar`], [`params`], [`negotiate`] and [`links`] are pure: a path is parsed in one place and
+//! written in one place, and the two are held against each other. [`edge`] owns connections and
+//! their limits. [`api`] is what every request goes through; `channels`, `items` and `queries`
+//! answer. Every error has one form, in [`reply`].
+
+pub mod api;
+pub mod body;
+mod channels;
+pub mod edge;
+pub mod grammar;
+mod items;
+pub mod links;
+pub mod negotiate;
+pub mod params;
+mod queries;
+pub mod reply;

@@ -1,0 +1,559 @@
+//! Queries: lists of items by time, by neighbourhood and from either end, and links about time.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::api::Call;
+use super::body::ReplyBody;
+use super::grammar::{Direction, Edge};
+use super::links::{ChannelLinks, Link};
+use super::negotiate::{ListFormat, list_format};
+use super::params::{self, Order, Params};
+use super::reply::{self, JSON, Reply};
+use crate::channel::{Channel, Epoch, Page, Query, QueryError, Reads};
+use crate::env::Millis;
+use crate::item::{ItemKey, TimePath, Unit};
+use crate::spoke;
+
+/// How many keys a time query reads at a time.
+const PAGE: usize = 2000;
+
+/// `GET /channel/{channel}/{time}`: a day, hour, minute or second.
+pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    refuse_format(call, &params)?;
+    let channel = call.known_channel().await?;
+    let direction = match params.order {
+        Order::Ascending => spoke::Direction::Ascending,
+        Order::Descending => spoke::Direction::Descending,
+    };
+    let query = Query {
+        from: ItemKey::first_of(path.start()),
+        to: Some(ItemKey::first_of(path.end())),
+        direction,
+        limit: PAGE,
+        stable: params.stable,
+        epoch: epoch(&params),
+    };
+    // A period that is not over ends, for now, where the present does.
+    let query = Query {
+        to: query.to.filter(|_| path.end() <= call.api.clock.now()),
+        ..query
+    };
+    let end = ItemKey::first_of(path.end());
+    let limit = stable_limit(call, &channel, &params).await?;
+    let page = bounded_page(call, &channel, &query, &end).await?;
+    let links = call.links();
+    let repeat = params.repeat();
+    let mut head = String::with_capacity(256 + page.keys.len() * 96);
+    head.push_str("{\"_links\":{\"self\":{\"href\":\"");
+    links.push(&mut head, Link::Period(path));
+    head.push_str(repeat);
+    head.push_str("\"}");
+    if path.end() < limit {
+        push_link(&mut head, "next", &links, Link::Period(path.next()), repeat);
+    }
+    push_link(
+        &mut head,
+        "previous",
+        &links,
+        Link::Period(path.previous()),
+        repeat,
+    );
+    head.push_str(",\"uris\":[");
+    push_uris(&mut head, &links, &page.keys);
+    let tail = format!("]}}{}}}", trace(call, &params, path.start(), &page));
+    if !page.more {
+        head.push_str(&tail);
+        return Ok(reply::with_body(StatusCode::OK, JSON, head));
+    }
+    let rest = Rest {
+        reads: Arc::clone(&call.core.reads),
+        links: call.links(),
+        channel,
+        query,
+        end,
+        after: page.keys.last().copied(),
+        tail,
+    };
+    let parts = stream::unfold(Stage::Head(head, rest), Stage::next);
+    let body = ReplyBody::Parts(Box::pin(parts));
+    Ok(reply::with_body(StatusCode::OK, JSON, body))
+}
+
+/// What is still to be sent of a long list.
+struct Rest {
+    reads: Arc<Reads>,
+    channel: Arc<Channel>,
+    links: ChannelLinks,
+    query: Query,
+    end: ItemKey,
+    after: Option<ItemKey>,
+    tail: String,
+}
+
+enum Stage {
+    Head(String, Rest),
+    Rest(Rest),
+    Done,
+}
+
+impl Stage {
+    async fn next(self) -> Option<(io::Result<Bytes>, Self)> {
+        match self {
+            Self::Head(head, rest) => Some((Ok(head.into()), Self::Rest(rest))),
+            Self::Done => None,
+            Self::Rest(mut rest) => match rest.page().await {
+                Ok((text, true)) => Some((Ok(text.into()), Self::Rest(rest))),
+                Ok((text, false)) => Some((Ok((text + &rest.tail).into()), Self::Done)),
+                // The response ends without its end: the client sees that it is cut off.
+                Err(error) => Some((Err(io::Error::other(error.to_string())), Self::Done)),
+            },
+        }
+    }
+}
+
+impl Rest {
+    async fn page(&mut self) -> Result<(String, bool), QueryError> {
+        if let Some(last) = self.after {
+            match self.query.direction {
+                spoke::Direction::Ascending => self.query.from = last.successor(),
+                spoke::Direction::Descending => self.query.to = Some(last),
+            }
+        }
+        let mut page = self.reads.page(&self.channel, &self.query).await?;
+        page.keys.retain(|key| *key < self.end);
+        let mut text = String::with_capacity(page.keys.len() * 96);
+        if !page.keys.is_empty() {
+            text.push(',');
+        }
+        push_uris(&mut text, &self.links, &page.keys);
+        let more = page.more && !page.keys.is_empty();
+        self.after = page.keys.last().copied().or(self.after);
+        Ok((text, more))
+    }
+}
+
+/// A page of a query that may be open-ended, without what lies at or past `end`.
+async fn bounded_page(
+    call: &Call<'_>,
+    channel: &Channel,
+    query: &Query,
+    end: &ItemKey,
+) -> Result<Page, Reply> {
+    let page = call.core.reads.page(channel, query).await;
+    let name = channel.config.name.as_str();
+    let mut page = page.map_err(|wrong| reply::query_error(&wrong, name))?;
+    let before = page.keys.len();
+    page.keys.retain(|key| key < end);
+    let beyond = page.keys.len() < before;
+    page.more &= !(beyond && query.direction == spoke::Direction::Ascending);
+    Ok(page)
+}
+
+/// The end of what a query may list: the stable time, or now.
+async fn stable_limit(
+    call: &Call<'_>,
+    channel: &Channel,
+    params: &Params,
+) -> Result<Millis, Reply> {
+    if !params.stable {
+        return Ok(call.api.clock.now());
+    }
+    let stable = call.core.reads.stable_time(channel).await;
+    stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))
+}
+
+/// `GET /channel/{channel}/{key}/{next|previous}`
+pub(super) async fn neighbour(
+    call: &Call<'_>,
+    from: ItemKey,
+    direction: Direction,
+) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    let channel = call.known_channel().await?;
+    let keys = keys_beside(call, &channel, from, direction, 1, &params).await?;
+    Ok(found_or_not(call, keys.first()))
+}
+
+/// A redirect to an item, or 404.
+fn found_or_not(call: &Call<'_>, key: Option<&ItemKey>) -> Reply {
+    match key {
+        Some(key) => {
+            let location = call.links().url(Link::Item(*key));
+            reply::redirect(StatusCode::SEE_OTHER, &location)
+        }
+        None => reply::empty(StatusCode::NOT_FOUND),
+    }
+}
+
+/// `GET /channel/{channel}/{key}/{next|previous}/{count}`
+pub(super) async fn neighbours(
+    call: &Call<'_>,
+    from: ItemKey,
+    direction: Direction,
+    count: i64,
+) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    refuse_format(call, &params)?;
+    let channel = call.known_channel().await?;
+    let count = capped(call, count);
+    let own = Link::Neighbours {
+        from,
+        direction,
+        count: count as i64,
+    };
+    let mut keys = Vec::new();
+    if count > 0 {
+        let others = count - usize::from(params.inclusive);
+        if others > 0 {
+            keys = keys_beside(call, &channel, from, direction, others, &params).await?;
+        }
+        if params.inclusive {
+            let place = match direction {
+                Direction::Next => 0,
+                Direction::Previous => keys.len(),
+            };
+            keys.insert(place, from);
+        }
+    }
+    let beside = |from, direction| Link::Neighbours {
+        from,
+        direction,
+        count: count as i64,
+    };
+    let around = match (keys.first(), keys.last()) {
+        (Some(first), Some(last)) => vec![
+            ("next", beside(*last, Direction::Next)),
+            ("previous", beside(*first, Direction::Previous)),
+        ],
+        _ => match direction {
+            Direction::Next => vec![("previous", beside(from, Direction::Previous))],
+            Direction::Previous => vec![("next", beside(from, Direction::Next))],
+        },
+    };
+    Ok(list(call, own, &around, keys, &params, from.millis))
+}
+
+/// `GET /channel/{channel}/{latest|earliest}`
+pub(super) async fn edge(call: &Call<'_>, edge: Edge) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    let channel = call.known_channel().await?;
+    let keys = keys_at(call, &channel, edge, 1, &params).await?;
+    Ok(found_or_not(call, keys.first()))
+}
+
+/// `GET /channel/{channel}/{latest|earliest}/{count}`
+pub(super) async fn edges(call: &Call<'_>, edge: Edge, count: i64) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    refuse_format(call, &params)?;
+    let channel = call.known_channel().await?;
+    let count = capped(call, count);
+    let keys = if count > 0 {
+        keys_at(call, &channel, edge, count, &params).await?
+    } else {
+        Vec::new()
+    };
+    let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
+        return Ok(reply::empty(StatusCode::NOT_FOUND));
+    };
+    let count = count as i64;
+    let beside = |from, direction| Link::Neighbours {
+        from,
+        direction,
+        count,
+    };
+    let mut around = vec![("next", beside(last, Direction::Next))];
+    if edge == Edge::Latest {
+        around.push(("previous", beside(first, Direction::Previous)));
+    }
+    let own = Link::Edges { edge, count };
+    Ok(list(call, own, &around, keys, &params, first.millis))
+}
+
+/// The first or last `count` keys of a channel, oldest first.
+pub(super) async fn keys_at(
+    call: &Call<'_>,
+    channel: &Channel,
+    edge: Edge,
+    count: usize,
+    params: &Params,
+) -> Result<Vec<ItemKey>, Reply> {
+    let query = Query {
+        from: ItemKey::MIN,
+        to: None,
+        direction: match edge {
+            Edge::Latest => spoke::Direction::Descending,
+            Edge::Earliest => spoke::Direction::Ascending,
+        },
+        limit: count,
+        stable: params.stable,
+        epoch: epoch(params),
+    };
+    keys_of(call, channel, query).await
+}
+
+/// The `count` keys nearest to a position on one side of it, oldest first.
+async fn keys_beside(
+    call: &Call<'_>,
+    channel: &Channel,
+    from: ItemKey,
+    direction: Direction,
+    count: usize,
+    params: &Params,
+) -> Result<Vec<ItemKey>, Reply> {
+    let (low, high, walk) = match direction {
+        Direction::Next => (from.successor(), None, spoke::Direction::Ascending),
+        Direction::Previous => {
+            // Below a position that is yet to come there may still be items to come, too.
+            let passed = from.millis < call.api.clock.now();
+            (
+                ItemKey::MIN,
+                passed.then_some(from),
+                spoke::Direction::Descending,
+            )
+        }
+    };
+    let query = Query {
+        from: low,
+        to: high,
+        direction: walk,
+        limit: count,
+        stable: params.stable,
+        epoch: epoch(params),
+    };
+    keys_of(call, channel, query).await
+}
+
+async fn keys_of(call: &Call<'_>, channel: &Channel, query: Query) -> Result<Vec<ItemKey>, Reply> {
+    let page = call.core.reads.page(channel, &query).await;
+    let name = channel.config.name.as_str();
+    let mut keys = page.map_err(|wrong| reply::query_error(&wrong, name))?.keys;
+    if query.direction == spoke::Direction::Descending {
+        keys.reverse();
+    }
+    Ok(keys)
+}
+
+/// `GET /channel/{channel}/{time to the second}/{next|previous}/{count}`: a run of seconds.
+pub(super) async fn seconds(
+    call: &Call<'_>,
+    from: TimePath,
+    direction: Direction,
+    count: i64,
+) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    let count = capped(call, count) as i64;
+    let stable = stable_or_nearly(call).await;
+    let mut seconds: Vec<TimePath> = match direction {
+        Direction::Next => (0..count)
+            .map(|step| from.moved(step))
+            .take_while(|second| second.start() < stable)
+            .collect(),
+        Direction::Previous => {
+            let last = from.min(TimePath::of(Unit::Second, stable));
+            (1..=count).rev().map(|step| last.moved(-step)).collect()
+        }
+    };
+    seconds.dedup();
+    let links = call.links();
+    let repeat = params.repeat();
+    let run = |from, direction| Link::Seconds {
+        from,
+        direction,
+        count,
+    };
+    let mut body = String::with_capacity(128 + seconds.len() * 64);
+    body.push_str("{\"_links\":{\"self\":{\"href\":\"");
+    links.push(&mut body, run(from, direction));
+    body.push_str(repeat);
+    body.push_str("\"}");
+    if let (Some(first), Some(last)) = (seconds.first(), seconds.last()) {
+        if seconds.len() as i64 == count {
+            let next = run(last.next(), Direction::Next);
+            push_link(&mut body, "next", &links, next, repeat);
+        }
+        let previous = run(*first, Direction::Previous);
+        push_link(&mut body, "previous", &links, previous, repeat);
+    }
+    if params.order == Order::Descending {
+        seconds.reverse();
+    }
+    body.push_str(",\"uris\":[");
+    for (at, second) in seconds.iter().enumerate() {
+        body.push_str(if at == 0 { "\"" } else { ",\"" });
+        links.push(&mut body, Link::Period(*second));
+        body.push('"');
+    }
+    body.push_str("]}}");
+    Ok(reply::with_body(StatusCode::OK, JSON, body))
+}
+
+/// `GET /channel/{channel}/{time to the millisecond}`: the second around it.
+pub(super) fn millisecond(call: &Call<'_>, second: TimePath) -> Reply {
+    let location = call.links().url(Link::Period(second)) + &call.repeat();
+    reply::redirect(StatusCode::SEE_OTHER, &location)
+}
+
+/// `GET /channel/{channel}/time`
+pub(super) async fn time_links(call: &Call<'_>) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    let channel = call.known_channel().await?;
+    let now = call.api.clock.now();
+    let stable = call.core.reads.stable_time(&channel).await;
+    let stable =
+        stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))?;
+    let links = call.links();
+    let repeat = params.repeat_stable();
+    let at = if params.stable { stable } else { now };
+    let mut sides = Map::new();
+    let own = links.url(Link::Time) + repeat;
+    sides.insert("self".to_owned(), json!({"href": own}));
+    for unit in Unit::ALL {
+        let side = json!({
+            "href": links.url(Link::Period(TimePath::of(unit, at))) + repeat,
+            "template": links.url(Link::TimeTemplate(unit)),
+            "redirect": links.url(Link::TimeNow(unit)) + repeat,
+        });
+        sides.insert(unit.name().to_owned(), side);
+    }
+    let moment = |at: Millis| json!({"iso8601": at.iso(), "millis": at.get()});
+    let body = json!({"_links": sides, "now": moment(now), "stable": moment(stable)});
+    Ok(reply::json(StatusCode::OK, &body))
+}
+
+/// `GET /channel/{channel}/time/{unit}`
+pub(super) async fn time_now(call: &Call<'_>, unit: Unit) -> Result<Reply, Reply> {
+    let params = params::Params::parse(call.path_query).unwrap_or_default();
+    let at = if params.stable {
+        stable_or_nearly(call).await
+    } else {
+        call.api.clock.now()
+    };
+    let location = call.links().url(Link::Period(TimePath::of(unit, at))) + &call.repeat();
+    Ok(reply::redirect(StatusCode::SEE_OTHER, &location))
+}
+
+/// The stable time of a channel; of one that does not exist or cannot answer, about what an idle
+/// one's would be.
+async fn stable_or_nearly(call: &Call<'_>) -> Millis {
+    let now = call.api.clock.now();
+    let Ok(Some(channel)) = call.channel().await else {
+        return now.minus(Unit::Second.millis());
+    };
+    let stable = call.core.reads.stable_time(&channel).await;
+    stable.unwrap_or_else(|_| now.minus(Unit::Second.millis()))
+}
+
+fn capped(call: &Call<'_>, count: i64) -> usize {
+    usize::try_from(count)
+        .unwrap_or(0)
+        .min(call.api.settings.count_limit)
+}
+
+fn epoch(params: &Params) -> Epoch {
+    match params.epoch {
+        params::Epoch::All => Epoch::All,
+        params::Epoch::Mutable => Epoch::Mutable,
+        params::Epoch::Immutable => Epoch::Immutable,
+    }
+}
+
+/// The answer to a list that is asked for in a form it does not have.
+fn refuse_format(call: &Call<'_>, params: &Params) -> Result<(), Reply> {
+    match list_format(call.headers, params.bulk) {
+        ListFormat::NotAcceptable => Err(reply::empty(StatusCode::NOT_ACCEPTABLE)),
+        _ if params.bulk => Err(reply::error(
+            StatusCode::NOT_FOUND,
+            "this version lists items, it does not give their contents in bulk",
+            Some("bulk"),
+            Some("true"),
+            Some("false, or left out"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A list of items with its links.
+fn list(
+    call: &Call<'_>,
+    own: Link,
+    around: &[(&str, Link)],
+    mut keys: Vec<ItemKey>,
+    params: &Params,
+    start: Millis,
+) -> Reply {
+    let links = call.links();
+    let repeat = params.repeat();
+    let mut body = String::with_capacity(512 + keys.len() * 96);
+    body.push_str("{\"_links\":{\"self\":{\"href\":\"");
+    links.push(&mut body, own);
+    body.push_str(repeat);
+    body.push_str("\"}");
+    for (name, link) in around {
+        push_link(&mut body, name, &links, *link, repeat);
+    }
+    if params.order == Order::Descending {
+        keys.reverse();
+    }
+    body.push_str(",\"uris\":[");
+    push_uris(&mut body, &links, &keys);
+    body.push_str("]}");
+    let page = Page { keys, more: false };
+    body.push_str(&trace(call, params, start, &page));
+    body.push('}');
+    reply::with_body(StatusCode::OK, JSON, body)
+}
+
+/// Diagnostics, if they are asked for, as further fields of an object.
+fn trace(call: &Call<'_>, params: &Params, start: Millis, page: &Page) -> String {
+    let mut out = String::new();
+    if params.trace {
+        let first = page.keys.first().map(ToString::to_string);
+        let steps = [
+            format!("start {start}"),
+            format!("stable {}", params.stable),
+            format!(
+                "listed {}{}",
+                page.keys.len(),
+                if page.more { " and more" } else { "" }
+            ),
+        ];
+        let fields: [(&str, Value); 5] = [
+            ("first", json!(first)),
+            ("id", json!(call.name)),
+            ("start", json!(start.iso())),
+            ("millis", json!(call.api.clock.now().get())),
+            ("trace", json!(steps)),
+        ];
+        for (name, value) in fields {
+            // Writing to a string cannot fail.
+            let _ = write!(out, ",\"{name}\":{value}");
+        }
+    }
+    out
+}
+
+fn push_link(out: &mut String, name: &str, links: &ChannelLinks, link: Link, repeat: &str) {
+    out.push_str(",\"");
+    out.push_str(name);
+    out.push_str("\":{\"href\":\"");
+    links.push(out, link);
+    out.push_str(repeat);
+    out.push_str("\"}");
+}
+
+/// URLs of items as strings of JSON; nothing in them needs escaping (see [`super::links`]).
+fn push_uris(out: &mut String, links: &ChannelLinks, keys: &[ItemKey]) {
+    for (at, key) in keys.iter().enumerate() {
+        out.push_str(if at == 0 { "\"" } else { ",\"" });
+        links.push_item(out, key);
+        out.push('"');
+    }
+}

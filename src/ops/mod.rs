@@ -1,0 +1,6 @@
+//! What is said of the node: health, metrics, and the log.
+
+mod health;
+pub mod logging;
+
+pub use health::{Node, NodeFacts};
