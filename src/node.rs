@@ -519,13 +519,13 @@ async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
         if let Some(reason) = failure {
             running.reopen(reason).await;
         }
-        if count % 25 == 0 {
+        if count.is_multiple_of(25) {
             metrics.run_upkeep();
             if let Some(replica) = running.local.get() {
                 replica.forget_idle();
             }
         }
-        if count % 300 == 0 {
+        if count.is_multiple_of(300) {
             running.count_items().await;
         }
     }

@@ -51,8 +51,8 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Config(args) => serve::config(args.command, args.config),
+        Command::Serve(args) => serve::run(&args),
+        Command::Config(args) => serve::config(args.command, args.config.as_deref()),
         Command::Completions { shell } => {
             let mut out = Output::standard();
             let ended = completions(shell, &mut out);

@@ -1,7 +1,7 @@
 //! `hub serve` and `hub config`: the server's side of the command line.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
@@ -16,7 +16,7 @@ use crate::node::{self, Stop};
 use crate::ops::logging::{self, say};
 
 /// Runs a hub until it is told to stop.
-pub fn run(args: ServeArgs) -> ExitCode {
+pub fn run(args: &ServeArgs) -> ExitCode {
     let config = match load(args.config.as_deref()) {
         Ok(config) => config,
         Err(errors) => {
@@ -88,8 +88,8 @@ async fn listen_for_signals(stop: watch::Sender<Stop>) {
 }
 
 /// Checks or prints the configuration.
-pub fn config(command: ConfigCommand, file: Option<PathBuf>) -> ExitCode {
-    let config = match load(file.as_deref()) {
+pub fn config(command: ConfigCommand, file: Option<&Path>) -> ExitCode {
+    let config = match load(file) {
         Ok(config) => config,
         Err(errors) => {
             say(&format!("hub: the configuration is refused:\n{errors}"));

@@ -94,15 +94,16 @@ impl Life {
 
     /// Moves on. A node that drains does not become ready again, whatever finishes late.
     pub fn enter(&self, next: Phase) {
+        let (name, said) = (next.name(), next.describe());
         let moved = self.phase.send_if_modified(|phase| {
             let moves = next.rank() >= phase.rank() && next != *phase;
             if moves {
-                phase.clone_from(&next);
+                *phase = next;
             }
             moves
         });
         if moved {
-            tracing::info!(state = next.name(), "{}", next.describe());
+            tracing::info!(state = name, "{said}");
         }
     }
 }

@@ -81,11 +81,14 @@ struct Watched {
     multiplexed: std::sync::atomic::AtomicBool,
 }
 
+/// A connection, and how to close it once its task runs.
+type Connection = (Arc<Watched>, Option<AbortHandle>);
+
 /// The connections of one listener.
 struct Connections {
     now: AtomicU64,
     next: AtomicU64,
-    open: Mutex<HashMap<u64, (Arc<Watched>, Option<AbortHandle>)>>,
+    open: Mutex<HashMap<u64, Connection>>,
 }
 
 impl Connections {

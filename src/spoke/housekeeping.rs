@@ -59,7 +59,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LOOKS_PER_EXPIRY: u32 = 120;
 /// A segment that was kept is not looked at again for this long: reads leave out what is past its
 /// channel's retention anyway, so expiry may be late but must not be a burden.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 pub(super) struct Housekeeping {
     pub(super) shared: Arc<Shared>,

@@ -39,6 +39,10 @@ impl LogStore {
     ///
     /// # Errors
     /// [`OpenError`]: the disk does not answer, or the folder is not this store's.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a store owns its folder, and callers should see that"
+    )]
     pub fn open(
         files: Arc<dyn Files>,
         options: Options,
@@ -47,7 +51,7 @@ impl LogStore {
         clock: Arc<HubClock>,
         retention: Arc<dyn Retention>,
     ) -> Result<Self, OpenError> {
-        let opened = recover::open(files, options, id, boot, clock)?;
+        let opened = recover::open(&files, options, id, boot, clock)?;
         let shared = opened.shared;
         let queue = Arc::new(Queue::default());
         let (chores, chores_in) = channel();
@@ -169,7 +173,7 @@ impl SpokeStore for LogStore {
         let (closed, wait) = channel();
         self.queue.push(Command::Close(now, closed));
         // Longer than this only if the disk has stopped answering, and then waiting helps nobody.
-        if wait.recv_timeout(Duration::from_secs(60)).is_err() {
+        if wait.recv_timeout(Duration::from_mins(1)).is_err() {
             tracing::warn!("the store did not close in time");
         }
         self.stop_threads();

@@ -100,19 +100,19 @@ struct Scanned {
 
 /// Opens the store in a folder.
 pub(super) fn open(
-    files: Arc<dyn Files>,
+    files: &Arc<dyn Files>,
     options: Options,
     id: StoreId,
     boot: u128,
     clock: Arc<HubClock>,
 ) -> Result<Opened, OpenError> {
-    let (clock_file, closed) = ClockFile::open(&*files).map_err(io_at("CLOCK"))?;
+    let (clock_file, closed) = ClockFile::open(&**files).map_err(io_at("CLOCK"))?;
     let names = files.list().map_err(io_at("the folder"))?;
     let mut recovery = Recovery {
         shared: Shared {
             directory: Directory::new(options.bucket_millis),
             open: Shared::open_cache(&options),
-            files: Arc::clone(&files),
+            files: Arc::clone(files),
             options,
             id,
             boot,
@@ -134,7 +134,7 @@ pub(super) fn open(
         let stems = names.iter().filter_map(|name| name.strip_suffix(ending));
         stems.filter_map(SegmentId::from_stem).collect()
     };
-    for draft in names.iter().filter(|name| name.ends_with(".tmp")) {
+    for draft in names.iter().filter(|name| name.strip_suffix(".tmp").is_some()) {
         files.remove(draft).map_err(io_at(draft.as_str()))?;
     }
     let (logs, indexes, damaged) = (of(".log"), of(".idx"), of(".damage"));

@@ -1,0 +1,50 @@
+# Everything there is to do with the hub. `make help` lists it.
+
+CARGO ?= cargo
+HUB_URL ?= http://localhost:8080
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release/hub
+
+.PHONY: help run build test check demo bench rehearse audit fuzz clean tools
+
+help: ## List what there is to do
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build a hub and start it on http://localhost:8080, with its data in ./data
+	@./demo/hints.sh "$(HUB_URL)"
+	@exec $(RELEASE) serve
+
+build: ## Build the hub for use
+	$(CARGO) build --release --locked --package hub
+
+test: ## Run every test (installs nothing but Rust packages)
+	./tools/test.sh
+
+check: tools ## Formatting, lints, docs, licences and sources
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	$(CARGO) deny --offline check licenses bans sources
+
+demo: build ## Load a month of real flights into a running hub, and query it
+	HUB_URL="$(HUB_URL)" HUB_BIN=$(RELEASE) ./demo/run.sh
+
+bench: build ## Measure the hub beside a bare server that does nothing
+	$(CARGO) build --release --locked --package hub-bench
+	$(TARGET)/release/hub-bench compare --hub $(RELEASE) $(BENCH_ARGS)
+
+rehearse: ## Put the hub under faults at full size (long; some of it needs root)
+	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests
+	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
+
+audit: tools ## Look for advisories against dependencies (needs a network)
+	$(CARGO) deny check advisories
+
+fuzz: ## Fuzz every target for a minute (needs a nightly toolchain)
+	./tools/fuzz.sh
+
+clean: ## Remove what was built; ./data stays
+	$(CARGO) clean
+
+tools:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
