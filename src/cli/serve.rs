@@ -24,6 +24,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             return Exit::Usage.into();
         }
     };
+    allow_open_files();
     logging::start(&config.log, config.node.fqdn.as_deref().unwrap_or_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -47,6 +48,18 @@ pub fn run(args: &ServeArgs) -> ExitCode {
             Exit::Failed.into()
         }
     }
+}
+
+/// Raises the limit of open files as far as the system lets it: each connection takes one.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // Whatever the limit is then, connections that pass it are not accepted, and the log says so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 async fn serve(config: Config) -> Result<(), String> {

@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -262,7 +264,10 @@ async fn converse<I>(
         watched.phase.store(BUSY, Ordering::Relaxed);
         let (watched, connections) = (Arc::clone(&watched), Arc::clone(&connections));
         async move {
-            let reply = api.handle(request, origin).await;
+            let handled = AssertUnwindSafe(api.handle(request, origin)).catch_unwind();
+            let reply = handled
+                .await
+                .unwrap_or_else(|_| super::reply::internal("the request's handler panicked"));
             watched.since.store(connections.now(), Ordering::Relaxed);
             watched.phase.store(IDLE, Ordering::Relaxed);
             Ok::<_, Infallible>(reply)

@@ -206,11 +206,55 @@ impl Shared {
         SealedIndex::open(file, segment.salt).map_err(|error| index_error(id, error))
     }
 
-    pub(super) fn in_bucket(&self, bucket: Millis) -> impl Iterator<Item = Arc<Segment>> + '_ {
+    pub(super) fn in_bucket(
+        &self,
+        bucket: Millis,
+    ) -> impl DoubleEndedIterator<Item = Arc<Segment>> + '_ {
         let id = |number| SegmentId { bucket, number };
         self.segments
             .range(id(0)..=id(u32::MAX))
             .map(|entry| Arc::clone(entry.value()))
+    }
+
+    /// Looks for a key in the segments of its bucket, newest first, and gives what `take` makes of
+    /// the first entry that it takes. A removal stands before whatever it removed.
+    fn search<T>(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+        mut take: impl FnMut(&Segment, &Arc<dyn LogFile>, Entry) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, ReadError> {
+        let bucket = self.directory.bucket(key.millis);
+        let mut failed = None;
+        if self.directory.next(channel, bucket, Direction::Ascending) == Some(bucket) {
+            for segment in self.in_bucket(bucket).rev() {
+                let (log, entry) = match &*segment.state() {
+                    State::Active(active) => (Arc::clone(&active.file), active.find(channel, key)),
+                    State::Sealed(_) => {
+                        let open = self.opened(&segment, mode)?;
+                        let entry = open.index.find(channel, key, mode);
+                        let entry = entry.map_err(|e| index_error(segment.id, e))?;
+                        (Arc::clone(&open.log), entry)
+                    }
+                };
+                let Some(entry) = entry else { continue };
+                if entry.removed {
+                    return Ok(None);
+                }
+                match take(&segment, &log, entry) {
+                    Ok(taken) => return Ok(Some(taken)),
+                    Err(ReadError::NotCached) => return Err(ReadError::NotCached),
+                    // Another segment may hold a good copy.
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        match (failed, self.damage.of(channel, bucket, bucket)) {
+            (Some(error), _) => Err(error),
+            (None, Some(segment)) => Err(ReadError::Incomplete { segment }),
+            (None, None) => Ok(None),
+        }
     }
 
     pub(super) fn find(
@@ -219,31 +263,32 @@ impl Shared {
         key: &ItemKey,
         mode: ReadMode,
     ) -> Result<Option<Entry>, ReadError> {
-        let bucket = self.directory.bucket(key.millis);
-        let missing = || match self.damage.of(channel, bucket, bucket) {
-            Some(segment) => Err(ReadError::Incomplete { segment }),
-            None => Ok(None),
-        };
-        if self.directory.next(channel, bucket, Direction::Ascending) != Some(bucket) {
-            return missing();
-        }
-        let mut found = None;
-        for segment in self.in_bucket(bucket) {
-            let entry = match &*segment.state() {
-                State::Active(active) => active.find(channel, key),
-                State::Sealed(_) => self
-                    .opened(&segment, mode)?
-                    .index
-                    .find(channel, key, mode)
-                    .map_err(|e| index_error(segment.id, e))?,
-            };
-            match entry {
-                Some(entry) if entry.removed => return Ok(None),
-                Some(entry) => found = Some(entry),
-                None => {}
-            }
-        }
-        found.map_or_else(missing, |entry| Ok(Some(entry)))
+        self.search(channel, key, mode, |_, _, entry| Ok(entry))
+    }
+
+    pub(super) fn get(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.search(channel, key, mode, |segment, log, entry| {
+            read_item(log, segment, &entry, mode)
+        })
+    }
+
+    pub(super) fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError> {
+        let found = self.search(entry.channel, &entry.key, mode, |segment, log, held| {
+            read_item(log, segment, &held, mode)
+        });
+        // Expired between the look-up and now.
+        found?.ok_or_else(|| ReadError::Damaged {
+            segment: SegmentId {
+                bucket: self.directory.bucket(entry.key.millis),
+                number: 0,
+            },
+            offset: entry.offset,
+        })
     }
 
     pub(super) fn range(&self, range: &Range, mode: ReadMode) -> Result<Vec<Entry>, ReadError> {
@@ -380,38 +425,6 @@ impl Shared {
             }
         }
         Ok((entries, cut))
-    }
-
-    pub(super) fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError> {
-        let bucket = self.directory.bucket(entry.key.millis);
-        let mut error = None;
-        for segment in self.in_bucket(bucket) {
-            let (log, held) = match &*segment.state() {
-                State::Active(active) => (
-                    Arc::clone(&active.file),
-                    active.find(entry.channel, &entry.key),
-                ),
-                State::Sealed(_) => {
-                    let open = self.opened(&segment, mode)?;
-                    let held = open.index.find(entry.channel, &entry.key, mode);
-                    let held = held.map_err(|e| index_error(segment.id, e))?;
-                    (Arc::clone(&open.log), held)
-                }
-            };
-            if held.is_none_or(|held| held.offset != entry.offset) {
-                continue;
-            }
-            match read_item(&log, &segment, entry, mode) {
-                Ok(item) => return Ok(item),
-                Err(ReadError::NotCached) => return Err(ReadError::NotCached),
-                Err(other) => error = Some(other),
-            }
-        }
-        // Expired between the look-up and now, or damaged.
-        Err(error.unwrap_or(ReadError::Damaged {
-            segment: SegmentId { bucket, number: 0 },
-            offset: entry.offset,
-        }))
     }
 
     pub(super) fn status(&self) -> StoreStatus {

@@ -153,6 +153,15 @@ impl SpokeStore for LogStore {
         self.shared.read(entry, mode)
     }
 
+    fn get(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.shared.get(channel, key, mode)
+    }
+
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
         std::mem::take(&mut *self.shared.recent.lock())
     }

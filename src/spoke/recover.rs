@@ -134,7 +134,10 @@ pub(super) fn open(
         let stems = names.iter().filter_map(|name| name.strip_suffix(ending));
         stems.filter_map(SegmentId::from_stem).collect()
     };
-    for draft in names.iter().filter(|name| name.strip_suffix(".tmp").is_some()) {
+    for draft in names
+        .iter()
+        .filter(|name| name.strip_suffix(".tmp").is_some())
+    {
         files.remove(draft).map_err(io_at(draft.as_str()))?;
     }
     let (logs, indexes, damaged) = (of(".log"), of(".idx"), of(".damage"));

@@ -423,13 +423,8 @@ impl Replica {
         channel: ChannelId,
         key: ItemKey,
     ) -> Result<Option<StoredItem>, ReadError> {
-        self.reading(move |store, mode| {
-            let Some(entry) = store.find(channel, &key, mode)? else {
-                return Ok(None);
-            };
-            store.read(&entry, mode).map(Some)
-        })
-        .await
+        self.reading(move |store, mode| store.get(channel, &key, mode))
+            .await
     }
 
     /// The frontier of a channel, and then what is held of a range.

@@ -56,6 +56,22 @@ pub trait SpokeStore: Send + Sync {
     /// [`ReadError::Damaged`] if the record's checksum fails: neither "held" nor "not held".
     fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError>;
 
+    /// The item of that key; `None` if it is not held.
+    ///
+    /// # Errors
+    /// As [`Self::find`] and [`Self::read`].
+    fn get(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        match self.find(channel, key, mode)? {
+            Some(entry) => self.read(&entry, mode).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The write ids of the dedup window with the keys they are held under, as found at the start.
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>;
 
