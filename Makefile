@@ -33,9 +33,10 @@ bench: build ## Measure the hub beside a bare server that does nothing
 	$(CARGO) build --release --locked --package hub-bench
 	$(TARGET)/release/hub-bench compare --hub $(RELEASE) $(BENCH_ARGS)
 
-rehearse: ## Put the hub under faults at full size (long; some of it needs root)
-	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests
-	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
+rehearse: build ## Put the hub under faults at full size (long; some of it needs root)
+	$(CARGO) build --release --locked --package cluster-tests
+	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse all
+	$(CARGO) test --release --locked --package hub-ring -- --ignored
 
 audit: tools ## Look for advisories against dependencies (needs a network)
 	$(CARGO) deny check advisories

@@ -1,9 +1,9 @@
 //! The pinned hash and the bytes that it is taken of.
 //!
-//! Two builds that place one channel differently lose data, so nothing here may ever change: not the
-//! function (XXH3, 64 bits, seed 0), not the order or the width of the bytes. `std::hash::Hash` is not
-//! used, because the bytes it feeds to a hasher are promised neither across compilers nor across
-//! platforms. Golden tests pin all of it.
+//! Two builds that place one channel differently lose data, so nothing here may ever change: not
+//! the function (XXH3, 64 bits, seed 0), not the order or the width of the bytes. `std::hash::Hash`
+//! is not used, because the bytes it feeds to a hasher are promised neither across compilers nor
+//! across platforms. Golden tests pin all of it.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,7 +14,8 @@ pub const SLOTS: usize = 1 << SLOT_BITS;
 
 const SLOT_BITS: u32 = 14;
 
-/// One of the [`SLOTS`] equal parts of the circle of hashes. All channels of a slot are placed alike.
+/// One of the [`SLOTS`] equal parts of the circle of hashes. All channels of a slot are placed
+/// alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);
 
@@ -28,7 +29,7 @@ impl Slot {
 
     /// All slots, in order.
     pub fn all() -> impl ExactSizeIterator<Item = Self> {
-        (0..SLOTS as u16).map(Self)
+        (0..1 << SLOT_BITS).map(Self)
     }
 
     /// The position of the slot in the table, from 0 to [`SLOTS`] less one.

@@ -1,9 +1,11 @@
-//! The ring history: every ring map that may still be needed, and what the cluster remembers beside them.
+//! The ring history: every ring map that may still be needed, and what the cluster remembers beside
+//! them.
 //!
 //! What it guarantees, however it was made or decoded:
 //! - versions follow each other without a gap, and times of coming into force strictly increase;
 //! - only the newest map can lack its time (*announced*), and then it is not the only one;
-//! - a time, once set, never changes, so `R(c, k)` never changes for a key time that is before the newest map;
+//! - a time, once set, never changes, so `R(c, k)` never changes for a key time that is before the
+//!   newest map;
 //! - every member of a map has a node slot, and keeps it while it is in a map.
 //!
 //! What it does not do: compare itself with another member's history
@@ -23,12 +25,13 @@ mod tests;
 pub use adoption::{Adoption, AdoptionAlarm, AdoptionGuard};
 pub use codec::{DecodeError, EncodeError, MAX_ENCODED_BYTES};
 
-/// The largest number of ring maps in a history. Far more than a cluster can make within an hour; it
-/// bounds what a history that cannot be pruned (a member lost for good and not declared lost) may grow to.
+/// The largest number of ring maps in a history. Far more than a cluster can make within an hour;
+/// it bounds what a history that cannot be pruned (a member lost for good and not declared lost)
+/// may grow to.
 pub const MAX_MAPS: usize = 1_024;
 
-/// Every ring map in force within the time that is still needed, and any that is announced but not yet
-/// in force; with the `absent` times, the decommissions and the node slots of the cluster.
+/// Every ring map in force within the time that is still needed, and any that is announced but not
+/// yet in force; with the `absent` times, the decommissions and the node slots of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RingHistory {
     /// Oldest first.
@@ -42,8 +45,8 @@ pub struct RingHistory {
     node_slots: NodeSlots,
 }
 
-/// How new a history is. Greater is newer: the newest map's version, then whether that map has the time
-/// from which it is in force, then the number of changes.
+/// How new a history is. Greater is newer: the newest map's version, then whether that map has the
+/// time from which it is in force, then the number of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HistoryMark {
     /// The version of the newest map, 0 in an empty history.
@@ -153,8 +156,8 @@ impl RingHistory {
         self.maps.last()
     }
 
-    /// The map in force at a time (UTC milliseconds); `None` for times before the oldest one. A map that
-    /// is only announced is in force at no time.
+    /// The map in force at a time (UTC milliseconds); `None` for times before the oldest one. A map
+    /// that is only announced is in force at no time.
     pub fn at(&self, millis: i64) -> Option<&RingMap> {
         self.dated()[..self.started(millis)].last()
     }
@@ -165,12 +168,13 @@ impl RingHistory {
             return &[];
         }
         let first = self.started(from).saturating_sub(1);
-        // Started before `to`, that is at `to - 1` or earlier; `to > from` keeps this from overflowing.
+        // Started before `to`, that is at `to - 1` or earlier; `to > from` keeps this from
+        // overflowing.
         &self.dated()[first..self.started(to - 1)]
     }
 
-    /// The time at which a map ceases to be in force (UTC milliseconds): that of the map after it, `None`
-    /// for the newest one with a time and for versions that the history does not hold.
+    /// The time at which a map ceases to be in force (UTC milliseconds): that of the map after it,
+    /// `None` for the newest one with a time and for versions that the history does not hold.
     pub fn until_millis(&self, version: u64) -> Option<i64> {
         let next = self
             .maps
@@ -220,8 +224,9 @@ impl RingHistory {
     ///
     /// # Errors
     ///
-    /// [`HistoryError`], and nothing is changed, if the version is not the next one, the newest map has no time
-    /// yet, the map has a time and should not or the other way round, or a limit is reached.
+    /// [`HistoryError`], and nothing is changed, if the version is not the next one, the newest map
+    /// has no time yet, the map has a time and should not or the other way round, or a limit is
+    /// reached.
     pub fn announce(&mut self, map: RingMap) -> Result<(), HistoryError> {
         let (version, expected) = (map.version(), self.next_version());
         if version != expected {
@@ -258,13 +263,13 @@ impl RingHistory {
         Ok(())
     }
 
-    /// Sets the time from which the newest map, announced without one, is in force (UTC milliseconds).
-    /// It is set once and never changes.
+    /// Sets the time from which the newest map, announced without one, is in force (UTC
+    /// milliseconds). It is set once and never changes.
     ///
     /// # Errors
     ///
-    /// [`HistoryError`], and nothing is changed, if the version is not the newest map's, that map has a time (be
-    /// it the same one), or the time is not after that of the map before.
+    /// [`HistoryError`], and nothing is changed, if the version is not the newest map's, that map
+    /// has a time (be it the same one), or the time is not after that of the map before.
     pub fn set_from(&mut self, version: u64, from_millis: i64) -> Result<(), HistoryError> {
         let previous = self.maps.iter().rev().nth(1).and_then(RingMap::from_millis);
         let newest = match self.maps.last_mut() {
@@ -296,12 +301,13 @@ impl RingHistory {
         Ok(())
     }
 
-    /// Drops the maps that ceased to be in force at or before `oldest_needed` (UTC milliseconds), and
-    /// what is remembered of members that are then in no map: absent times and node slots. The newest map
-    /// with a time, and one after it, always stay; decommissions stay until they are taken back. Answers the number of maps dropped.
+    /// Drops the maps that ceased to be in force at or before `oldest_needed` (UTC milliseconds),
+    /// and what is remembered of members that are then in no map: absent times and node slots. The
+    /// newest map with a time, and one after it, always stay; decommissions stay until they are
+    /// taken back. Answers the number of maps dropped.
     ///
-    /// `oldest_needed` is the caller's to know: older than the Spoke TTL, nothing of its time unverified
-    /// on any member, and every member of the map present or declared lost.
+    /// `oldest_needed` is the caller's to know: older than the Spoke TTL, nothing of its time
+    /// unverified on any member, and every member of the map present or declared lost.
     pub fn prune(&mut self, oldest_needed: i64) -> usize {
         let dropped = self.started(oldest_needed).saturating_sub(1);
         if dropped > 0 {
@@ -340,13 +346,14 @@ impl RingHistory {
         changed
     }
 
-    /// The members that asked to leave, and when (UTC milliseconds). They are in no later ring, and do
-    /// not join again, until [`recommission`](Self::recommission).
+    /// The members that asked to leave, and when (UTC milliseconds). They are in no later ring, and
+    /// do not join again, until [`recommission`](Self::recommission).
     pub fn decommissions(&self) -> &BTreeMap<Member, i64> {
         &self.decommissions
     }
 
-    /// Notes that a member asked to leave. Answers whether that is new; the time of the first asking stays.
+    /// Notes that a member asked to leave. Answers whether that is new; the time of the first
+    /// asking stays.
     pub fn decommission(&mut self, member: Member, asked_millis: i64) -> bool {
         if self.decommissions.contains_key(&member) {
             return false;

@@ -1,13 +1,14 @@
 //! The ring horizon: up to which key time a node knows the ring.
 //!
-//! A node accepts an append, and says anything about a key, only for key times before its horizon. Each time
-//! it confirms that it holds the newest history, the horizon moves to the clock at which it *asked*, plus
-//! the lease. A new ring map comes into force a lease and the clock skew after its announcement was written,
-//! so it cannot come into force before the horizon of a node that has not heard of it.
+//! A node accepts an append, and says anything about a key, only for key times before its horizon.
+//! Each time it confirms that it holds the newest history, the horizon moves to the clock at which
+//! it *asked*, plus the lease. A new ring map comes into force a lease and the clock skew after its
+//! announcement was written, so it cannot come into force before the horizon of a node that has not
+//! heard of it.
 //!
-//! A confirmation comes from a write to ZooKeeper, or from [`Vouching`]: every member of the newest map says
-//! that it knows of no newer one. Nobody but a member of the newest ring announces, and who announces counts
-//! the announcement as known before it sends it, so one of them would know.
+//! A confirmation comes from a write to ZooKeeper, or from [`Vouching`]: every member of the newest
+//! map says that it knows of no newer one. Nobody but a member of the newest ring announces, and
+//! who announces counts the announcement as known before it sends it, so one of them would know.
 
 use std::collections::BTreeSet;
 
@@ -60,8 +61,8 @@ impl RingHorizon {
         self.millis.is_some_and(|horizon| key_millis < horizon)
     }
 
-    /// Takes up that `history` is the newest one, confirmed by a write to ZooKeeper that the node sent
-    /// when its clock showed `sent_millis` (UTC milliseconds).
+    /// Takes up that `history` is the newest one, confirmed by a write to ZooKeeper that the node
+    /// sent when its clock showed `sent_millis` (UTC milliseconds).
     pub fn confirm(
         &mut self,
         history: &RingHistory,
@@ -101,7 +102,8 @@ impl RingHorizon {
     }
 }
 
-/// One round of asking every member of the newest map, announced or in force, whether it knows of a newer one.
+/// One round of asking every member of the newest map, announced or in force, whether it knows of a
+/// newer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vouching {
     known: HistoryMark,
@@ -126,8 +128,8 @@ pub enum VouchStep {
 
 impl Vouching {
     /// Begins a round for the node's `history`, asked when its clock showed `sent_millis` (UTC
-    /// milliseconds). `own` is the node itself and what it knows: the mark of its history, or that of an
-    /// announcement that it has sent and that is still under way.
+    /// milliseconds). `own` is the node itself and what it knows: the mark of its history, or that
+    /// of an announcement that it has sent and that is still under way.
     pub fn new(history: &RingHistory, own: (&Member, HistoryMark), sent_millis: i64) -> Self {
         let members = history.newest().map_or(&[][..], |map| map.members());
         let mut vouching = Self {

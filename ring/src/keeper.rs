@@ -1,36 +1,41 @@
 //! The keeper's rules: when the ring changes, and why it does not.
 //!
-//! The keeper is the one member that announces ring changes. Everything here is a pure function of what
-//! it knows; reading the members, the history and the clock, holding the lock and writing are its driver's
-//! business. Just before it writes, the driver reads members and history again under its own session and asks
-//! again.
+//! The keeper is the one member that announces ring changes. Everything here is a pure function of
+//! what it knows; reading the members, the history and the clock, holding the lock and writing are
+//! its driver's business. Just before it writes, the driver reads members and history again under
+//! its own session and asks again.
 //!
 //! # The rules, in the order in which they are asked
 //!
-//! 1. **First ring.** Without a history the keeper waits for `bootstrap_expect` members; the ring of those
-//!    present is in force at once. (The history given here must be the newest that any member holds: a store
-//!    that has lost it is no reason to begin again.)
-//! 2. **Two writes.** An announcement left without its time gets it: the clock now, plus the lease, plus the
-//!    clock skew. A time that would not be after that of the map before is refused: this clock is behind.
+//! 1. **First ring.** Without a history the keeper waits for `bootstrap_expect` members; the ring
+//!    of those present is in force at once. (The history given here must be the newest that any
+//!    member holds: a store that has lost it is no reason to begin again.)
+//! 2. **Two writes.** An announcement left without its time gets it: the clock now, plus the lease,
+//!    plus the clock skew. A time that would not be after that of the map before is refused: this
+//!    clock is behind.
 //! 3. **One change at a time.** While the newest map is not in force yet, nothing is announced.
-//! 4. **A cluster that restarts finds its ring again.** While fewer than half of the newest ring's members are
-//!    present, nothing is announced, until that has lasted for the grace.
-//! 5. **A new member** joins: the newest ring and the new one, members in their grace included. Members that
-//!    asked to leave do not join.
-//! 6. **A member that asked to leave** goes without a grace. But while another one is away, and a replica set
-//!    could lose its write quorum by the going, it waits.
-//! 7. **A blip.** One member away, for less than the grace, and every replica set keeps a write quorum
-//!    without it: it stays in the ring. It restarts, and the history is to show one ring, not three.
-//! 8. **Away.** Otherwise those that have been away for `ring.away` go. Away is who is not registered and does
-//!    not answer the keeper over the peer link either.
-//! 9. **Small rings.** A ring smaller than `min_members` (1 in a cluster that never had more) is made by an
-//!    operator only: who would have to go stays. Those who left of their own will stay before those who are away.
-//! 10. **Settle.** Changes become one announcement, made when the first of them is `settle` old. Members that
-//!     are away have waited long enough by then.
+//! 4. **A cluster that restarts finds its ring again.** While fewer than half of the newest ring's
+//!    members are present, nothing is announced, until that has lasted for the grace.
+//! 5. **A new member** joins: the newest ring and the new one, members in their grace included.
+//!    Members that asked to leave do not join.
+//! 6. **A member that asked to leave** goes without a grace. But while another one is away, and a
+//!    replica set could lose its write quorum by the going, it waits.
+//! 7. **A blip.** One member away, for less than the grace, and every replica set keeps a write
+//!    quorum without it: it stays in the ring. It restarts, and the history is to show one ring,
+//!    not three.
+//! 8. **Away.** Otherwise those that have been away for `ring.away` go, once half of the ring's
+//!    members have been present for as long (a cluster that restarts comes up one by one, and rule
+//!    4 ends with the first half of it). Away is who is not registered and does not answer the
+//!    keeper over the peer link either.
+//! 9. **Small rings.** A ring smaller than `min_members` (1 in a cluster that never had more) is
+//!    made by an operator only. If not all may go that should, those that are away go first.
+//! 10. **Settle.** Changes become one announcement: it is made when the first new member has been
+//!     there for `settle`, or, if none is, when the first request to leave is as old. Members that
+//!     are away have waited long enough, and whatever else is wanted by then comes along.
 //!
-//! How long a member has been away is measured by the boot-time clock of the node that asks. The `absent`
-//! times of the history are wall-clock times of an earlier keeper; they serve as a lower bound in rule 7
-//! only, so that a keeper that restarts does not give a dead member another grace.
+//! How long a member has been away is measured by the boot-time clock of the node that asks. The
+//! `absent` times of the history are wall-clock times of an earlier keeper; they serve as a lower
+//! bound in rule 7 only, so that a keeper that restarts does not give a dead member another grace.
 
 use std::collections::BTreeMap;
 
@@ -61,9 +66,11 @@ pub struct Presence {
 /// A member that is not registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Absence {
-    /// For how long the keeper has seen that it is not registered, in milliseconds of its boot-time clock.
+    /// For how long the keeper has seen that it is not registered, in milliseconds of its boot-time
+    /// clock.
     pub away_millis: i64,
-    /// Whether it answers the keeper over the peer link: then it works, and is only cut off from ZooKeeper.
+    /// Whether it answers the keeper over the peer link: then it works, and is only cut off from
+    /// ZooKeeper.
     pub answers: bool,
 }
 
@@ -71,9 +78,10 @@ pub struct Absence {
 ///
 /// - `history`: the newest ring history.
 /// - `observed`: the members that are registered.
-/// - `absences`: those of the newest ring that are not. One that is in neither has been away for no time;
-///   one that is in both is present.
-/// - `now_millis`: the keeper's clock (UTC milliseconds). A keeper whose clock is out of bounds does not ask.
+/// - `absences`: those of the newest ring that are not. One that is in neither has been away for no
+///   time; one that is in both is present.
+/// - `now_millis`: the keeper's clock (UTC milliseconds). A keeper whose clock is out of bounds
+///   does not ask.
 ///
 /// The rules are in the documentation of this module.
 pub fn decide(
@@ -94,7 +102,7 @@ pub fn decide(
             version: newest.version(),
             from_millis,
         };
-        return Decision::nothing(reason, Some(from_millis - now_millis));
+        return Decision::nothing(reason, Some(from_millis.saturating_sub(now_millis)));
     }
     let standing = Standing::new(history, newest, observed, absences, now_millis);
     if let Some(decision) = too_few_present(&standing, policy) {
@@ -105,6 +113,9 @@ pub fn decide(
         return idle(history, newest, &standing, observed, policy);
     }
     if let Some(wait) = change.must_settle(history, observed, now_millis, policy) {
+        let wait = standing
+            .changes_in(policy)
+            .map_or(wait, |sooner| wait.min(sooner));
         return Decision::nothing(Reason::Settling, Some(wait));
     }
     if history.maps().len() >= MAX_MAPS {
@@ -113,8 +124,9 @@ pub fn decide(
     change.announce(history, newest, &standing, policy)
 }
 
-/// Completes an announcement that was left without its time (rule 2), on behalf of any member, the keeper or
-/// not, lock or no lock, that has held it like that for `held_millis` (of its boot-time clock).
+/// Completes an announcement that was left without its time (rule 2), on behalf of any member, the
+/// keeper or not, lock or no lock, that has held it like that for `held_millis` (of its boot-time
+/// clock).
 pub fn complete_left_over(
     history: &RingHistory,
     held_millis: i64,
@@ -134,16 +146,18 @@ pub fn complete_left_over(
     }
 }
 
-/// Whether a member may contend for the keeper's lock: only members of the newest ring may, and anybody
-/// before there is one. (A member that may not, but holds the lock, would keep all others from announcing.)
+/// Whether a member may contend for the keeper's lock: only members of the newest ring may, and
+/// anybody before there is one. (A member that may not, but holds the lock, would keep all others
+/// from announcing.)
 pub fn may_keep(history: &RingHistory, member: &Member) -> bool {
     history.newest().is_none_or(|map| map.contains(member))
 }
 
-/// The absent times that the history should hold (UTC milliseconds), if they are not those it holds.
+/// The absent times that the history should hold (UTC milliseconds), if they are not those it
+/// holds.
 ///
-/// A member of any map is noted once it has been away for `ring.away`, so that a quick restart writes
-/// nothing, and no longer when it is back. A time that is noted stays.
+/// A member of any map is noted once it has been away for `ring.away`, so that a quick restart
+/// writes nothing, and no longer when it is back. A time that is noted stays.
 pub fn absent_times(
     history: &RingHistory,
     observed: &BTreeMap<Member, Presence>,
@@ -235,26 +249,32 @@ fn idle(
     observed: &BTreeMap<Member, Presence>,
     policy: &KeeperPolicy,
 ) -> Decision {
-    let mut short = Vec::new();
-    let mut wait: Option<i64> = None;
-    for away in standing.away() {
-        let left = policy.away_millis - away.away_millis;
-        if left > 0 {
-            short.push(away.member.clone());
-            wait = Some(wait.map_or(left, |wait| wait.min(left)));
-        }
-    }
-    if !short.is_empty() {
-        return Decision::nothing(Reason::AwayTooShort { members: short }, wait);
+    let short = standing
+        .away()
+        .iter()
+        .filter(|away| away.for_millis < policy.away_millis);
+    let members: Vec<Member> = short.map(|away| away.member.clone()).collect();
+    if !members.is_empty() {
+        return Decision::nothing(
+            Reason::AwayTooShort { members },
+            standing.changes_in(policy),
+        );
     }
     if let Some(away) = standing.blip(newest.placement(), policy) {
         let grace_left_millis = policy.grace_millis - away.grace_used_millis;
         let reason = Reason::Blip {
             member: away.member.clone(),
-            away_millis: away.away_millis,
+            away_millis: away.for_millis,
             grace_left_millis,
         };
         return Decision::nothing(reason, Some(grace_left_millis));
+    }
+    if !standing.away().is_empty() && standing.restarting_for(policy).is_some() {
+        let (present, members) = (standing.present(), standing.members());
+        return Decision::nothing(
+            Reason::Restarting { present, members },
+            standing.changes_in(policy),
+        );
     }
     if !standing.answering().is_empty() {
         let members = standing

@@ -1,40 +1,41 @@
 //! Makes the load even.
 //!
-//! A plain walk with 256 points a member leaves a member's share of the slots with a standard
-//! deviation of some 6 % for its place in the replica sets and some 9 % for the first place, at 200
-//! members; and with 16,384 slots no number of points would help, since 200 members that were given
-//! slots at random would already differ by 6 % each. So the walk is a preference, and this evens it out,
-//! in the spirit of Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (SODA
-//! 2018), with a floor beside the ceiling.
+//! A plain walk with 256 points a member leaves members of a ring of up to 200 as much as 16 % from
+//! even for their places in the replica sets and 37 % for the first places. With 16,384 slots no
+//! number of points would help, since 200 members that were given slots by chance would already
+//! differ by 6 % and 11 %. So the walk is a preference, and this evens it out, in the spirit of
+//! Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads" (SODA 2018), with a
+//! floor beside the ceiling.
 //!
 //! **Replicas.** Each member's number of places in the replica sets is brought within 5 % of even:
 //! 1. members above the ceiling give to members below the floor,
 //! 2. members still above the ceiling give to members below the mean,
 //! 3. members still below the floor take from members above the mean.
 //!
-//! Each of these is one pass over the places that its givers hold, in an order drawn by hashing giver
-//! and slot. A place goes to the taker, not yet in that replica set, that wants the slot most by the hash
-//! of taker and slot. So what is moved depends on hashes and on who is a giver or a taker, hardly on how many there
-//! are: one more member in the ring moves little else.
+//! Each of these is one pass over the places that its givers hold, in an order drawn by hashing
+//! giver and slot. A place goes to the taker, not yet in that replica set, that wants the slot most
+//! by the hash of taker and slot. So what is moved depends on hashes and on who is a giver or a
+//! taker, hardly on how many there are: one more member in the ring moves little else.
 //!
 //! *Why one pass is enough.* Suppose that after a pass a giver is above its limit and a taker below
-//! its. Then the giver met the taker in each of its slots, since otherwise it would have given, and a taker
-//! never leaves a set during the pass. So the taker is in all slots of the giver and has at least its
-//! load; but it has less: a contradiction. And a giver above the mean always finds someone below the
-//! mean, a taker below it always someone above. The limits hold by construction, for any members.
+//! its. Then the giver met the taker in each of its slots, since otherwise it would have given, and
+//! a taker never leaves a set during the pass. So the taker is in all slots of the giver and has at
+//! least its load; but it has less: a contradiction. And a giver above the mean always finds
+//! someone below the mean, a taker below it always someone above. The limits hold by construction,
+//! for any members.
 //!
-//! **Primaries.** Then the order within the sets is changed, by the same three passes over the first
-//! places, until each member's number of first places is within 5 % of even. No set changes its
-//! members. Here a giver can only give to the members of its own sets, so the limits are not proven;
-//! tests hold them for 3 to 200 members.
+//! **Primaries.** Then the order within the sets is changed, by the same three passes over the
+//! first places, until each member's number of first places is within 5 % of even. No set changes
+//! its members. Here a giver can only give to the members of its own sets, so the limits are not
+//! proven; tests hold them for 3 to 200 members.
 
 use crate::hash::{self, Choice, SLOTS, Slot};
 use crate::member::Member;
 
 /// How far from even a member's load may be, in percent.
 ///
-/// Half of the 10 % that is promised: what is placed is channels, not slots, and these fall into slots
-/// unevenly. A narrower band would move more places between old members when one joins.
+/// Half of the 10 % that is promised: what is placed is channels, not slots, and these fall into
+/// slots unevenly. A narrower band would move more places between old members when one joins.
 const BAND_PERCENT: usize = 5;
 
 /// The loads between which the passes bring every member.
@@ -51,7 +52,8 @@ impl Bounds {
         let (mean_down, mean_up) = (places / members, places.div_ceil(members));
         let share = |percent: usize| (places * percent, members * 100);
         let (low, high) = (share(100 - BAND_PERCENT), share(100 + BAND_PERCENT));
-        // Where the band is narrower than one place, the whole numbers around the mean must be in it.
+        // Where the band is narrower than one place, the whole numbers around the mean must be in
+        // it.
         Self {
             floor: low.0.div_ceil(low.1).min(mean_down),
             mean_down,
@@ -96,8 +98,8 @@ pub(crate) fn even_out(table: &mut [u16], width: usize, members: &[Member]) {
     }
 }
 
-/// One pass over the places in replica sets. The taker gets the last place, and who stood behind the
-/// giver moves up: the order of the walk stays the order of preference.
+/// One pass over the places in replica sets. The taker gets the last place, and who stood behind
+/// the giver moves up: the order of the walk stays the order of preference.
 fn move_replicas(table: &mut [u16], width: usize, hashes: &[u64], loads: &mut [usize], pass: Pass) {
     let mut offers = Vec::new();
     for (slot, set) in Slot::all().zip(table.chunks_exact(width)) {
@@ -140,7 +142,8 @@ fn move_replicas(table: &mut [u16], width: usize, hashes: &[u64], loads: &mut [u
     }
 }
 
-/// One pass over the first places. The taker comes from within the set; the others keep their order.
+/// One pass over the first places. The taker comes from within the set; the others keep their
+/// order.
 fn move_primaries(
     table: &mut [u16],
     width: usize,
@@ -200,8 +203,8 @@ mod tests {
         );
     }
 
-    /// The worst table there is: everything on the first members. The proof above does not lean on the
-    /// walk, so neither does the test.
+    /// The worst table there is: everything on the first members. The proof above does not lean on
+    /// the walk, so neither does the test.
     #[test]
     fn any_table_is_evened_out() {
         for (count, width) in [(4, 3), (5, 1), (7, 2), (40, 3)] {

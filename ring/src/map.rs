@@ -8,8 +8,8 @@ use crate::ring::{Ring, RingError, sorted};
 
 /// A ring with the time from which it is in force. A map without that time is only *announced*.
 ///
-/// It holds the members and not the table: a map is what is stored and sent, and the table follows from
-/// it ([`RingTables`](crate::RingTables)).
+/// It holds the members and not the table: a map is what is stored and sent, and the table follows
+/// from it ([`RingTables`](crate::RingTables)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingMap {
     version: u64,
@@ -38,7 +38,8 @@ impl RingMap {
         })
     }
 
-    /// A map with the time from which it is in force. Only the first map of a cluster is made like this.
+    /// A map with the time from which it is in force. Only the first map of a cluster is made like
+    /// this.
     ///
     /// # Errors
     ///
@@ -63,7 +64,8 @@ impl RingMap {
         self.version
     }
 
-    /// The time from which the map is in force (UTC milliseconds), `None` while it is only announced.
+    /// The time from which the map is in force (UTC milliseconds), `None` while it is only
+    /// announced.
     pub fn from_millis(&self) -> Option<i64> {
         self.from_millis
     }

@@ -48,7 +48,8 @@ impl Member {
     ///
     /// # Errors
     ///
-    /// [`MemberError`] if the name is empty, too long, or holds another character than those allowed.
+    /// [`MemberError`] if the name is empty, too long, or holds another character than those
+    /// allowed.
     pub fn new(name: &str) -> Result<Self, MemberError> {
         if name.is_empty() {
             return Err(MemberError::Empty);

@@ -12,8 +12,8 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// The number of node slots: 62 times 62.
 pub const NODE_SLOTS: u16 = 3_844;
 
-/// Two base-62 characters that end the suffix of every item key stamped by a member, so that two members
-/// cannot stamp the same key within one millisecond.
+/// Two base-62 characters that end the suffix of every item key stamped by a member, so that two
+/// members cannot stamp the same key within one millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeSlot(u16);
 
@@ -60,11 +60,16 @@ impl FromStr for NodeSlot {
     type Err = NodeSlotError;
 
     fn from_str(text: &str) -> Result<Self, NodeSlotError> {
-        let digit = |byte| DIGITS.binary_search(&byte).ok();
+        let digit = |byte| {
+            (0_u16..)
+                .zip(DIGITS)
+                .find(|&(_, &d)| d == byte)
+                .map(|(n, _)| n)
+        };
         if let &[high, low] = text.as_bytes()
             && let (Some(high), Some(low)) = (digit(high), digit(low))
         {
-            return Ok(Self((high * 62 + low) as u16));
+            return Ok(Self(high * 62 + low));
         }
         Err(NodeSlotError {
             found: text.to_owned(),
@@ -96,8 +101,8 @@ impl NodeSlots {
         without.count() <= self.free()
     }
 
-    /// Gives each member without a slot the lowest free one, in the order given. Members for whom none
-    /// is left go without; ask [`suffice`](Self::suffice) first.
+    /// Gives each member without a slot the lowest free one, in the order given. Members for whom
+    /// none is left go without; ask [`suffice`](Self::suffice) first.
     pub(crate) fn assign<'a>(&mut self, members: impl IntoIterator<Item = &'a Member>) {
         let mut taken = vec![false; usize::from(NODE_SLOTS)];
         for slot in self.0.values() {

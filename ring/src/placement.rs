@@ -3,8 +3,8 @@
 /// How a ring places channels: how many replicas, and how many points a member has on the ring.
 ///
 /// It is part of a ring map, not only of the configuration: a node that placed an old channel by a
-/// newly configured number would look for its items in the wrong place. A ring map made from another
-/// one takes its placement along.
+/// newly configured number would look for its items in the wrong place. A ring map made from
+/// another one takes its placement along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Placement {
     replication_factor: u8,
@@ -14,7 +14,8 @@ pub struct Placement {
 /// Why two numbers are not a placement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlacementError {
-    /// More than three replicas, or none: one acceptance besides the coordinator must make a quorum.
+    /// More than three replicas, or none: one acceptance besides the coordinator must make a
+    /// quorum.
     #[error("the replication factor must be 1, 2 or 3, not {replication_factor}")]
     ReplicationFactor {
         /// The factor that was refused.
@@ -38,7 +39,8 @@ impl Placement {
     /// The largest number of virtual nodes of a member.
     pub const MAX_VIRTUAL_NODES: u16 = 4_096;
 
-    /// Makes a placement of a replication factor (1, 2 or 3) and a number of virtual nodes a member.
+    /// Makes a placement of a replication factor (1, 2 or 3) and a number of virtual nodes a
+    /// member.
     ///
     /// # Errors
     ///

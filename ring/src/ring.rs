@@ -45,8 +45,8 @@ pub(crate) fn sorted(
     }
 }
 
-/// A pure function of a member list (and a [`Placement`]): it maps a channel name to an ordered list of
-/// distinct members.
+/// A pure function of a member list (and a [`Placement`]): it maps a channel name to an ordered
+/// list of distinct members.
 ///
 /// Building one takes milliseconds (a table of [`SLOTS`] replica sets is computed); it is then
 /// immutable. A look-up is one hash and one index, and allocates nothing.
@@ -143,10 +143,12 @@ pub struct Load {
     pub replicas: usize,
 }
 
-/// The replica set of a channel on a ring: distinct members, the one that normally coordinates first.
+/// The replica set of a channel on a ring: distinct members, the one that normally coordinates
+/// first.
 ///
 /// It has as many members as the replication factor, or all members of a smaller ring; never none.
-/// Two replica sets are equal if they name the same members in the same order, whatever their rings.
+/// Two replica sets are equal if they name the same members in the same order, whatever their
+/// rings.
 #[derive(Clone, Copy)]
 pub struct ReplicaSet<'a> {
     members: &'a [Member],
@@ -182,18 +184,18 @@ impl<'a> ReplicaSet<'a> {
         self.iter().any(|other| other == member)
     }
 
-    /// The number of members that must hold an item: [`quorum`](crate::quorum) of its size.
+    /// The number of members that must hold an item: [`quorum`](crate::quorum()) of its size.
     pub fn quorum(&self) -> usize {
         crate::quorum(self.len())
     }
 
-    /// The number of members that a read must ask: [`read_quorum`](crate::read_quorum) of its size.
+    /// The number of members that a read must ask: [`read_quorum`](crate::read_quorum()) of its size.
     pub fn read_quorum(&self) -> usize {
         crate::read_quorum(self.len())
     }
 
-    /// Whether another set, of this ring or another one, has the same members in any order. A channel
-    /// needs a hand-over at a ring change only if it has not.
+    /// Whether another set, of this ring or another one, has the same members in any order. A
+    /// channel needs a hand-over at a ring change only if it has not.
     pub fn same_members(&self, other: &ReplicaSet<'_>) -> bool {
         self.len() == other.len() && self.iter().all(|member| other.contains(member))
     }

@@ -19,7 +19,8 @@ impl BuiltRing {
         self.version
     }
 
-    /// The time from which the ring map is in force (UTC milliseconds), `None` while it is only announced.
+    /// The time from which the ring map is in force (UTC milliseconds), `None` while it is only
+    /// announced.
     pub fn from_millis(&self) -> Option<i64> {
         self.from_millis
     }
@@ -32,8 +33,9 @@ impl BuiltRing {
 
 /// The rings of a [`RingHistory`], built: an immutable view that look-ups use.
 ///
-/// A new one is made whenever the history changes; it takes over the tables of maps that place alike, so
-/// that giving an announced map its time builds nothing. With 16,384 slots, a table takes 96 KiB.
+/// A new one is made whenever the history changes; it takes over the tables of maps that place
+/// alike, so that giving an announced map its time builds nothing. With 16,384 slots, a table takes
+/// 96 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RingTables {
     /// As the history's maps: oldest first, only the last one may lack its time.
@@ -77,22 +79,21 @@ impl RingTables {
     /// The ring in force at a time (UTC milliseconds), as [`RingHistory::at`]. Allocates nothing.
     #[inline]
     pub fn at(&self, millis: i64) -> Option<&BuiltRing> {
-        // Most look-ups are for the present, and rings are few: from the newest back.
-        self.rings
-            .iter()
-            .rev()
-            .find(|built| built.from_millis.is_some_and(|from| from <= millis))
+        let started = self
+            .rings
+            .partition_point(|built| built.from_millis.is_some_and(|from| from <= millis));
+        self.rings[..started].last()
     }
 
-    /// `R(c, k)`: the replica set of a channel (its lower-cased name) at a key time (UTC milliseconds);
-    /// `None` for times before the oldest ring. Allocates nothing.
+    /// `R(c, k)`: the replica set of a channel (its lower-cased name) at a key time (UTC
+    /// milliseconds); `None` for times before the oldest ring. Allocates nothing.
     #[inline]
     pub fn replica_set(&self, channel: &str, key_millis: i64) -> Option<ReplicaSet<'_>> {
         Some(self.at(key_millis)?.ring.replica_set(channel))
     }
 
-    /// The rings in force at some time of `from..to` (UTC milliseconds, without `to`), oldest first, as
-    /// [`RingHistory::overlapping`].
+    /// The rings in force at some time of `from..to` (UTC milliseconds, without `to`), oldest
+    /// first, as [`RingHistory::overlapping`].
     pub fn overlapping(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = &BuiltRing> {
         let starts =
             |built: &BuiltRing, at: i64| built.from_millis.is_some_and(|start| start <= at);

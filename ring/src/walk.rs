@@ -1,9 +1,9 @@
 //! The plain ring: points on a circle of hashes, and the walk along them.
 //!
 //! Consistent hashing after Karger et al., "Consistent Hashing and Random Trees" (STOC 1997), with
-//! virtual nodes. A key belongs to the first point at or after its hash, and its replicas are the next
-//! distinct members clockwise. Adding a member moves only keys to that member, but the shares are
-//! uneven; the table of a [`Ring`](crate::Ring) starts from this and evens it out.
+//! virtual nodes. A key belongs to the first point at or after its hash, and its replicas are the
+//! next distinct members clockwise. Adding a member moves only keys to that member, but the shares
+//! are uneven; the table of a [`Ring`](crate::Ring) starts from this and evens it out.
 
 use crate::hash;
 use crate::member::Member;
@@ -18,8 +18,8 @@ pub struct Points {
 
 impl Points {
     /// Places each member's virtual nodes. Members are named by their index in the slice from then
-    /// on; the slice should be sorted, or two callers disagree on those indexes. Only the first 65,535
-    /// members are placed (a ring never has as many).
+    /// on; the slice should be sorted, or two callers disagree on those indexes. Only the first
+    /// 65,535 members are placed (a ring never has as many).
     pub fn new(members: &[Member], virtual_nodes: u16) -> Self {
         let mut points = Vec::with_capacity(members.len() * usize::from(virtual_nodes));
         let mut scratch = Vec::with_capacity(crate::member::MAX_NAME_BYTES + 5);
@@ -32,8 +32,8 @@ impl Points {
         Self { points }
     }
 
-    /// The distinct members met clockwise from a hash, each as its index; the first one is that of the
-    /// first point at or after the hash.
+    /// The distinct members met clockwise from a hash, each as its index; the first one is that of
+    /// the first point at or after the hash.
     pub fn walk(&self, from: u64) -> Walk<'_> {
         Walk {
             points: &self.points,

@@ -1,4 +1,6 @@
-//! A look-up allocates nothing. In a file of its own, since it counts the allocations of the whole process.
+//! A look-up allocates nothing. In a file of its own, since it counts the allocations of the whole
+//! process.
+#![allow(clippy::cast_possible_wrap, reason = "numbers here are small")]
 #![allow(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
 use std::alloc::System;
@@ -15,8 +17,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const LOOK_UPS: usize = 1_000;
 
-/// The fewest allocations in several rounds: the threads of the test harness may allocate now and then, but
-/// what a look-up allocates would be counted in each round.
+/// The fewest allocations in several rounds: the threads of the test harness may allocate now and
+/// then, but what a look-up allocates would be counted in each round.
 fn allocations(mut look_up: impl FnMut(usize)) -> usize {
     let round = |look_up: &mut dyn FnMut(usize)| {
         let region = Region::new(ALLOCATOR);

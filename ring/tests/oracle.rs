@@ -1,5 +1,5 @@
-//! The plain ring against an independent one, the crate `hashring`: the first member of a walk is the member
-//! that it names, when both hash the same bytes with the same pinned hash.
+//! The plain ring against an independent one, the crate `hashring`: the first member of a walk is
+//! the member that it names, when both hash the same bytes with the same pinned hash.
 #![allow(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -104,8 +104,8 @@ fn the_first_member_of_a_walk_is_the_one_that_hashring_names() {
     check(&named(3, "n", ""), 1);
 }
 
-/// The oracle cannot name replicas, so the rest of a walk is checked against taking members out: without the
-/// first member, its keys belong to the second one, and so on.
+/// The oracle cannot name replicas, so the rest of a walk is checked against taking members out:
+/// without the first member, its keys belong to the second one, and so on.
 #[test]
 fn the_next_member_of_a_walk_is_the_first_one_without_those_before() {
     let members = hubs(6);

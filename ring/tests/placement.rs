@@ -1,5 +1,6 @@
-//! What a ring promises about where channels are placed: the same for any order of the members, distinct
-//! members, an even load, and little movement when a member joins.
+//! What a ring promises about where channels are placed: the same for any order of the members,
+//! distinct members, an even load, and little movement when a member joins.
+#![allow(clippy::cast_precision_loss, reason = "numbers here are small")]
 #![allow(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
 use hub_ring::{Load, Member, Ring, SLOTS, Slot};
@@ -33,8 +34,8 @@ fn check_balance(ring: &Ring) {
     assert!(primaries <= 0.10, "{n} members: primaries {primaries}");
 }
 
-/// Of the places in `after`, those that a member has that was not in the slot's set before: how many the
-/// joined member has, and how many old members have.
+/// Of the places in `after`, those that a member has that was not in the slot's set before: how
+/// many the joined member has, and how many old members have.
 fn moved(before: &Ring, after: &Ring, joined: &Member) -> (usize, usize) {
     let (mut to_new, mut between_old) = (0, 0);
     for slot in Slot::all() {
@@ -65,8 +66,8 @@ fn check_movement(members: &[Member], replication_factor: u8) {
         (0.94..1.06).contains(&to_new),
         "{n} members, one joins: it takes {to_new} of its share"
     );
-    // Measured with three replicas: 0.02 at the most for five members, 0.45 for 200. With fewer replicas
-    // there is more to even out.
+    // Measured with three replicas: 0.02 at the most for five members, 0.45 for 200. With fewer
+    // replicas there is more to even out.
     let allowed = match replication_factor {
         3 => 0.06 + 0.0035 * n,
         _ => 0.12 + 0.012 * n,
@@ -78,7 +79,7 @@ fn check_movement(members: &[Member], replication_factor: u8) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_load_is_even((prefix, suffix) in spelling(), count in 3_usize..=200, rf in 1_u8..=3) {
@@ -128,14 +129,19 @@ fn the_load_is_even_at_both_ends() {
     }
 }
 
+/// The chi-squared statistic of slots that are hit by chance has the number of slots as its mean, and
+/// a standard deviation of 181 here; six of those are allowed.
 #[test]
-fn channels_fall_into_slots_evenly_enough() {
+fn channels_fall_into_slots_as_if_by_chance() {
     let mut counts = vec![0_u32; SLOTS];
-    for i in 0..SLOTS * 64 {
+    for i in 0..SLOTS * 16 {
         counts[Slot::of(&format!("channel-{i}")).index()] += 1;
     }
-    // 64 a slot, standard deviation 8; six of those are met once in half a billion slots.
-    assert!(counts.iter().all(|&count| (16..=112).contains(&count)));
+    let distance: f64 = counts
+        .iter()
+        .map(|&count| (f64::from(count) - 16.0).powi(2) / 16.0)
+        .sum();
+    assert!((distance - SLOTS as f64).abs() < 6.0 * 181.0, "{distance}");
 }
 
 #[test]

@@ -99,6 +99,8 @@ pub(super) struct Writer {
     chores: Sender<Chore>,
     clock_file: ClockFile,
     open: HashMap<Millis, Open>,
+    /// Segments that it has let go of, and not handed over to be sealed yet.
+    retired: Vec<Arc<Segment>>,
 }
 
 impl Writer {
@@ -114,6 +116,7 @@ impl Writer {
             chores,
             clock_file,
             open: HashMap::new(),
+            retired: Vec::new(),
         }
     }
 
@@ -139,6 +142,7 @@ impl Writer {
                 self.advance_mark(marks);
             }
             self.retire_old();
+            self.hand_over();
             if let Some((now, closed)) = close {
                 self.close(now);
                 // The closer may have given up waiting.
@@ -444,8 +448,16 @@ impl Writer {
     fn retire(&mut self, bucket: Millis) {
         if let Some(open) = self.open.remove(&bucket) {
             open.active.retire();
+            self.retired.push(open.segment);
+        }
+    }
+
+    /// Hands segments over to be sealed. Not before the batch that filled them is visible: a seal
+    /// takes what is visible for all there is, and ends the log behind it.
+    fn hand_over(&mut self) {
+        for segment in self.retired.drain(..) {
             // Housekeeping outlives the writer, unless the store is being dropped.
-            let _ = self.chores.send(Chore::Seal(open.segment));
+            let _ = self.chores.send(Chore::Seal(segment));
         }
     }
 

@@ -18,15 +18,15 @@ pub enum Adoption {
 pub struct AdoptionGuard {
     /// The node's ring horizon (UTC milliseconds); `None` if it has none.
     pub horizon_millis: Option<i64>,
-    /// The version of an announced map that the node has seen without its time, and the node's clock
-    /// when it first saw it (UTC milliseconds).
+    /// The version of an announced map that the node has seen without its time, and the node's
+    /// clock when it first saw it (UTC milliseconds).
     pub announcement_seen: Option<(u64, i64)>,
     /// How long a confirmation of the newest history holds (`ring.lease`), in milliseconds.
     pub lease_millis: i64,
 }
 
-/// A history that must not be taken over: something is badly wrong with a clock, or with the store that it
-/// came from. An operator has to look.
+/// A history that must not be taken over: something is badly wrong with a clock, or with the store
+/// that it came from. An operator has to look.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdoptionAlarm {
     /// Two histories disagree on a ring map that both hold.
@@ -47,8 +47,8 @@ pub enum AdoptionAlarm {
         /// The node's ring horizon (UTC milliseconds).
         horizon_millis: i64,
     },
-    /// A map is in force from long before the announcement was seen: whoever set the time has a clock
-    /// that is behind.
+    /// A map is in force from long before the announcement was seen: whoever set the time has a
+    /// clock that is behind.
     #[error(
         "ring map {version} is in force from {from_millis}, though it was announced without a time at {seen_millis}"
     )]
@@ -65,9 +65,10 @@ pub enum AdoptionAlarm {
 impl RingHistory {
     /// Whether to take over a history that was found, in coordination or at a peer.
     ///
-    /// That each time is after the one before holds for every history that could be decoded. Here it
-    /// is checked against what this node knows: a map that is new to it cannot be in force before its ring
-    /// horizon (that is what the lease is for), nor more than a lease before it saw the announcement.
+    /// That each time is after the one before holds for every history that could be decoded. Here
+    /// it is checked against what this node knows: a map that is new to it cannot be in force
+    /// before its ring horizon (that is what the lease is for), nor more than a lease before it saw
+    /// the announcement.
     ///
     /// # Errors
     ///

@@ -1,26 +1,6 @@
 //! The stored form of a ring history.
 //!
-//! A line of ASCII, then one JSON object:
-//!
-//! ```text
-//! hub-rings 1 9c6f24b1a3d05e77
-//! {"revision":9,"largest_ring":3,"members":["a","b","c"],"maps":[{"version":1,...
-//! ```
-//!
-//! The line holds a marker, the number of the format, and the XXH3 hash (64 bits, no seed, hexadecimal) of
-//! all bytes after the line feed. People can read it with any ZooKeeper client, and damage is noticed.
-//!
-//! | field | holds |
-//! | --- | --- |
-//! | `revision`, `largest_ring` | numbers |
-//! | `members` | every name once, ascending; the other fields name members by their index here |
-//! | `maps` | oldest first: `version`, `from` (milliseconds or null), `rf`, `vnodes`, `members` |
-//! | `maps[].members` | base64 (standard, padded) of a bit set: member `i` is bit `i % 8` of byte `i / 8` |
-//! | `absent`, `decommissioned` | pairs of index and milliseconds, ascending by index |
-//! | `node_slots` | for each of `members` its two characters, or null for those in no map |
-//!
-//! An unknown field is an error and not skipped: a build that skipped it would drop it when it writes the
-//! history back. Adding one takes a new format number.
+//! Its description is that of [`RingHistory::encode`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -36,11 +16,15 @@ use crate::member::Member;
 use crate::node_slot::NodeSlots;
 use crate::placement::Placement;
 
-/// The most bytes that a stored history may have: what ZooKeeper takes in one node.
+/// The most bytes that a stored history may have: a little less than the 1 MiB that ZooKeeper takes
+/// in one request.
 pub const MAX_ENCODED_BYTES: usize = 0xf_0000;
 
 const MARKER: &str = "hub-rings";
 const FORMAT: u32 = 1;
+
+/// The largest version and revision read: what comes after it must not overflow.
+const MAX_COUNT: u64 = i64::MAX as u64;
 
 /// A history that has grown beyond what can be stored.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +116,30 @@ struct StoredMap {
 }
 
 impl RingHistory {
-    /// The stored form; see the table in `docs` of the crate ([`crate`]).
+    /// The stored form.
+    ///
+    /// A line of ASCII, then one JSON object:
+    ///
+    /// ```text
+    /// hub-rings 1 9c6f24b1a3d05e77
+    /// {"revision":9,"largest_ring":3,"members":["a","b","c"],"maps":[{"version":1,...
+    /// ```
+    ///
+    /// The line holds a marker, the number of the format, and the XXH3 hash (64 bits, no seed,
+    /// hexadecimal) of all bytes after the line feed. People can read it with any ZooKeeper client,
+    /// and damage is noticed.
+    ///
+    /// | field | holds |
+    /// | --- | --- |
+    /// | `revision`, `largest_ring` | numbers |
+    /// | `members` | every name once, ascending; the other fields name members by their index here |
+    /// | `maps` | oldest first: `version`, `from` (milliseconds or null), `rf`, `vnodes`, `members` |
+    /// | `maps[].members` | base64 (standard, padded) of a bit set: member `i` is bit `i % 8` of byte `i / 8` |
+    /// | `absent`, `decommissioned` | pairs of index and milliseconds, ascending by index |
+    /// | `node_slots` | for each of `members` its two characters, or null for those in no map |
+    ///
+    /// An unknown field is an error and not skipped: a build that skipped it would drop it when it
+    /// writes the history back. Adding one takes a new format number.
     ///
     /// # Errors
     ///
@@ -166,9 +173,9 @@ impl RingHistory {
                 limit: MAX_ENCODED_BYTES,
             });
         }
-        let stored = serde_json::from_slice(checked_body(bytes)?)
+        let stored: Stored = serde_json::from_slice(checked_body(bytes)?)
             .map_err(|source| DecodeError::Json { source })?;
-        Self::from_stored(stored).map_err(|rule| DecodeError::Invalid { rule })
+        Self::from_stored(&stored).map_err(|rule| DecodeError::Invalid { rule })
     }
 
     /// Everyone whom the history names.
@@ -214,7 +221,7 @@ impl RingHistory {
         }
     }
 
-    fn from_stored(stored: Stored) -> Result<Self, &'static str> {
+    fn from_stored(stored: &Stored) -> Result<Self, &'static str> {
         let names: Vec<Member> = stored
             .members
             .iter()
@@ -225,6 +232,9 @@ impl RingHistory {
             .collect::<Result<_, _>>()?;
         if !names.is_sorted_by(|a, b| a < b) {
             return Err("names ascend");
+        }
+        if stored.revision > MAX_COUNT {
+            return Err("the revision fits into 63 bits");
         }
         if stored.maps.len() > MAX_MAPS {
             return Err("a history has at most 1,024 maps");
@@ -336,6 +346,9 @@ fn stored_map(stored: &StoredMap, names: &[Member]) -> Result<RingMap, &'static 
 }
 
 fn check_order(maps: &[RingMap]) -> Result<(), &'static str> {
+    if maps.last().is_some_and(|map| map.version() > MAX_COUNT) {
+        return Err("versions fit into 63 bits");
+    }
     if maps
         .first()
         .is_some_and(|map| map.version() == 0 || map.from_millis().is_none())

@@ -70,8 +70,9 @@ impl<'a> Change<'a> {
         self.joined.is_empty() && self.leaving.is_empty() && self.due.is_empty()
     }
 
-    /// Rule 10: how long to wait for other changes (milliseconds), if at all. Counted from the first change,
-    /// so that members that keep coming cannot put it off for ever.
+    /// Rule 10: how long to wait for other changes (milliseconds), if at all. Counted from the
+    /// first change, so that members that keep coming cannot put it off for ever. A request to
+    /// leave may be old because it cannot be met, so it does not hurry new members.
     pub(super) fn must_settle(
         &self,
         history: &RingHistory,
@@ -87,18 +88,19 @@ impl<'a> Change<'a> {
             .iter()
             .filter_map(|m| observed.get(*m))
             .map(|p| p.present_millis);
-        // Asked for by a wall clock. If the one that asked is far ahead of this one, that is no reason to wait.
+        // Asked for by a wall clock. If the one that asked is far ahead of this one, that is no
+        // reason to wait.
         let asked = self
             .leaving
             .iter()
             .filter_map(|m| history.decommissions().get(*m));
         let asked = asked.map(|&asked| now_millis.saturating_sub(asked).saturating_abs());
-        let oldest = present.chain(asked).max()?;
+        let oldest = present.max().or_else(|| asked.max())?;
         (oldest < policy.settle_millis).then(|| policy.settle_millis - oldest)
     }
 
-    /// Rules 5 to 9: the announcement, with as many of the changes as may be made. Who is away goes before
-    /// who asked to leave: that is what makes channels writable again.
+    /// Rules 5 to 9: the announcement, with as many of the changes as may be made. Who is away goes
+    /// before who asked to leave: that is what makes channels writable again.
     pub(super) fn announce(
         &self,
         history: &RingHistory,
@@ -111,26 +113,24 @@ impl<'a> Change<'a> {
         } else {
             policy.min_members.max(1)
         };
-        let mut blocked = Reason::Unchanged;
-        let mut why_kept = WhyKept::MinMembers;
+        // What stands in the way of the whole change; of its parts there may be other things.
+        let mut blocked = None;
         for (due, leaving) in [(true, true), (true, false), (false, true), (false, false)] {
             let going = Going { due, leaving };
             let removed = self.removed(going);
             let members = self.members(newest, &removed);
             if !removed.is_empty() && members.len() < min_members {
-                if blocked == Reason::Unchanged {
-                    blocked = Reason::MinMembers {
-                        would_leave: members.len(),
-                        min_members,
-                    };
-                }
+                let would_leave = members.len();
+                let reason = Reason::MinMembers {
+                    would_leave,
+                    min_members,
+                };
+                blocked.get_or_insert((WhyKept::MinMembers, reason));
                 continue;
             }
             if leaving && !self.leaving.is_empty() && !keeps_quorum(newest, standing, &members) {
-                blocked = Reason::Quorum {
-                    leaving: self.leaving.iter().map(|&m| m.clone()).collect(),
-                };
-                why_kept = WhyKept::Quorum;
+                let leaving = self.leaving.iter().map(|&m| m.clone()).collect();
+                blocked.get_or_insert((WhyKept::Quorum, Reason::Quorum { leaving }));
                 continue;
             }
             if removed.is_empty() && self.joined.is_empty() {
@@ -143,7 +143,11 @@ impl<'a> Change<'a> {
                 break;
             };
             return Decision::Announce(Announcement {
-                kept: self.kept(standing, &map, why_kept),
+                kept: self.kept(
+                    standing,
+                    &map,
+                    blocked.map_or(WhyKept::MinMembers, |(why, _)| why),
+                ),
                 joined: self.joined.iter().map(|&member| member.clone()).collect(),
                 removed: removed
                     .into_iter()
@@ -152,12 +156,13 @@ impl<'a> Change<'a> {
                 map,
             });
         }
-        Decision::nothing(blocked, None)
+        let reason = blocked.map_or(Reason::Unchanged, |(_, reason)| reason);
+        Decision::nothing(reason, standing.changes_in(policy))
     }
 
     fn removed(&self, going: Going) -> BTreeMap<&'a Member, WhyRemoved> {
         let due = self.due.iter().filter(|_| going.due).map(|away| {
-            let away_millis = away.away_millis;
+            let away_millis = away.for_millis;
             (away.member, WhyRemoved::Away { away_millis })
         });
         let leaving = self.leaving.iter().filter(|_| going.leaving);
@@ -201,8 +206,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Whether every replica set of a ring of these members surely keeps a write quorum, with those away that are
-/// among them.
+/// Whether every replica set of a ring of these members surely keeps a write quorum, with those
+/// away that are among them.
 fn keeps_quorum(newest: &RingMap, standing: &Standing<'_>, members: &BTreeSet<&Member>) -> bool {
     let away = standing
         .away()

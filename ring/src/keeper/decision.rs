@@ -12,8 +12,8 @@ pub enum Decision {
     Nothing {
         /// Why.
         reason: Reason,
-        /// When to ask again though nothing has happened, in milliseconds from now; `None`: when a member
-        /// comes or goes, or the history changes.
+        /// When to ask again though nothing has happened, in milliseconds from now; `None`: when a
+        /// member comes or goes, or the history changes.
         look_again_millis: Option<i64>,
     },
     /// Write the first ring map: it is in force at once.
@@ -21,7 +21,8 @@ pub enum Decision {
         /// The map, with its time.
         map: RingMap,
     },
-    /// Announce a ring map. When that write has returned, ask again, by a fresh clock, for its time.
+    /// Announce a ring map. When that write has returned, ask again, by a fresh clock, for its
+    /// time.
     Announce(Announcement),
     /// Set the time from which the newest ring map is in force.
     Complete {
@@ -94,7 +95,8 @@ pub enum Reason {
         /// The version of the map.
         version: u64,
     },
-    /// The announced map's time would not be after that of the map before: this node's clock is behind.
+    /// The announced map's time would not be after that of the map before: this node's clock is
+    /// behind.
     ClockBehind {
         /// The version of the map.
         version: u64,
@@ -110,7 +112,8 @@ pub enum Reason {
         /// The time from which it is (UTC milliseconds).
         from_millis: i64,
     },
-    /// Fewer than half of the ring's members are present: a cluster that restarts must find its ring again.
+    /// Fewer than half of the ring's members are present: a cluster that restarts must find its
+    /// ring again.
     TooFewPresent {
         /// Members of the newest ring that are present.
         present: usize,
@@ -118,6 +121,14 @@ pub enum Reason {
         members: usize,
         /// How much of the grace is left, in milliseconds.
         grace_left_millis: i64,
+    },
+    /// Members are away, but half of the ring's members have not been present for long either: the
+    /// cluster restarts.
+    Restarting {
+        /// Members of the newest ring that are present.
+        present: usize,
+        /// Members of the newest ring.
+        members: usize,
     },
     /// One member is away, and the ring can do without it for the grace.
     Blip {
@@ -133,7 +144,8 @@ pub enum Reason {
         /// The members.
         members: Vec<Member>,
     },
-    /// Members are not registered but answer over the peer link: they are cut off from ZooKeeper only.
+    /// Members are not registered but answer over the peer link: they are cut off from ZooKeeper
+    /// only.
     OnlyUnregistered {
         /// The members.
         members: Vec<Member>,
@@ -147,7 +159,8 @@ pub enum Reason {
         /// The fewest that the keeper leaves.
         min_members: usize,
     },
-    /// A member asked to leave, but another one is away and a replica set could lose its write quorum.
+    /// A member asked to leave, but another one is away and a replica set could lose its write
+    /// quorum.
     Quorum {
         /// The members that asked to leave.
         leaving: Vec<Member>,
@@ -204,6 +217,11 @@ impl fmt::Display for Reason {
                 f,
                 "only {present} of the ring's {members} members are present; the ring stays as it is for {} s more",
                 seconds(grace_left_millis)
+            ),
+            Self::Restarting { present, members } => write!(
+                f,
+                "{present} of the ring's {members} members are present, half of them for a moment only; \
+                 the others are given time to come back, too"
             ),
             Self::Blip {
                 member,

@@ -14,9 +14,9 @@ use crate::quorum;
 pub(super) struct Away<'a> {
     pub(super) member: &'a Member,
     /// By the keeper's boot-time clock.
-    pub(super) away_millis: i64,
-    /// How much of its grace it has used: the same, or since the absent time noted in the history if that is
-    /// longer.
+    pub(super) for_millis: i64,
+    /// How much of its grace it has used: the same, or since the absent time noted in the history
+    /// if that is longer.
     pub(super) grace_used_millis: i64,
 }
 
@@ -24,6 +24,9 @@ pub(super) struct Away<'a> {
 #[derive(Debug)]
 pub(super) struct Standing<'a> {
     members: usize,
+    /// For how long each member that is registered has been, the longest first; for ever, if it
+    /// answers.
+    present_millis: Vec<i64>,
     answering: Vec<&'a Member>,
     away: Vec<Away<'a>>,
 }
@@ -38,11 +41,13 @@ impl<'a> Standing<'a> {
     ) -> Self {
         let mut standing = Self {
             members: newest.members().len(),
+            present_millis: Vec::new(),
             answering: Vec::new(),
             away: Vec::new(),
         };
         for member in newest.members() {
-            if observed.contains_key(member) {
+            if let Some(presence) = observed.get(member) {
+                standing.present_millis.push(presence.present_millis);
                 continue;
             }
             let Absence {
@@ -51,6 +56,7 @@ impl<'a> Standing<'a> {
             } = absences.get(member).copied().unwrap_or_default();
             if answers {
                 standing.answering.push(member);
+                standing.present_millis.push(i64::MAX);
                 continue;
             }
             let noted = history
@@ -59,10 +65,11 @@ impl<'a> Standing<'a> {
                 .map_or(0, |&since| now_millis.saturating_sub(since));
             standing.away.push(Away {
                 member,
-                away_millis,
+                for_millis: away_millis,
                 grace_used_millis: away_millis.max(noted),
             });
         }
+        standing.present_millis.sort_unstable_by(|a, b| b.cmp(a));
         standing
     }
 
@@ -85,24 +92,51 @@ impl<'a> Standing<'a> {
         &self.away
     }
 
-    /// For how long fewer than half of the members have been present (milliseconds); `None` if half or more are.
+    /// For how long fewer than half of the members have been present (milliseconds); `None` if half
+    /// or more are.
     ///
-    /// Fewer than half are present when more than half are away, so it is as long as the last one needed
-    /// for that has been away. One that comes and goes does not start it anew if there are enough others.
+    /// Fewer than half are present when more than half are away, so it is as long as the last one
+    /// needed for that has been away. One that comes and goes does not start it anew if there are
+    /// enough others.
     pub(super) fn fewer_than_half_for(&self) -> Option<i64> {
-        let mut ages: Vec<i64> = self.away.iter().map(|away| away.away_millis).collect();
+        let mut ages: Vec<i64> = self.away.iter().map(|away| away.for_millis).collect();
         ages.sort_unstable_by(|a, b| b.cmp(a));
         ages.get(self.members / 2).copied()
     }
 
-    /// The one member that is away, if that is no reason for a change: for less than the grace, and every
-    /// replica set keeps a write quorum without it. Members that have hardly gone do not count yet.
+    /// How long it takes (milliseconds) until half of the members have been present for
+    /// `ring.away`, if they have not been; `None` too where fewer than half are present, which is
+    /// for another rule.
+    pub(super) fn restarting_for(&self, policy: &KeeperPolicy) -> Option<i64> {
+        let half = self.members.div_ceil(2);
+        let lasted = *self.present_millis.get(half - 1)?;
+        (lasted < policy.away_millis).then(|| policy.away_millis - lasted)
+    }
+
+    /// When who is due changes next, though nobody comes or goes (milliseconds from now).
+    pub(super) fn changes_in(&self, policy: &KeeperPolicy) -> Option<i64> {
+        let away = |away: &Away<'_>| {
+            let due = policy.away_millis - away.for_millis;
+            let grace = policy.grace_millis - away.grace_used_millis;
+            [due, grace]
+        };
+        let waits = self
+            .away
+            .iter()
+            .flat_map(away)
+            .chain(self.restarting_for(policy));
+        waits.filter(|&wait| wait > 0).min()
+    }
+
+    /// The one member that is away, if that is no reason for a change: for less than the grace, and
+    /// every replica set keeps a write quorum without it. Members that have hardly gone do not
+    /// count yet.
     pub(super) fn blip(&self, placement: Placement, policy: &KeeperPolicy) -> Option<Away<'a>> {
         let replicas = placement.replicas(self.members);
         let mut long = self
             .away
             .iter()
-            .filter(|away| away.away_millis >= policy.away_millis);
+            .filter(|away| away.for_millis >= policy.away_millis);
         match (long.next(), long.next()) {
             (Some(&one), None)
                 if one.grace_used_millis < policy.grace_millis && replicas > quorum(replicas) =>
@@ -115,10 +149,10 @@ impl<'a> Standing<'a> {
 
     /// The members that have been away long enough to leave the ring.
     pub(super) fn due(&self, placement: Placement, policy: &KeeperPolicy) -> Vec<Away<'a>> {
-        if self.blip(placement, policy).is_some() {
+        if self.restarting_for(policy).is_some() || self.blip(placement, policy).is_some() {
             return Vec::new();
         }
-        let long = |away: &&Away<'_>| away.away_millis >= policy.away_millis;
+        let long = |away: &&Away<'_>| away.for_millis >= policy.away_millis;
         self.away.iter().filter(long).copied().collect()
     }
 }

@@ -1,4 +1,6 @@
 //! Members for tests.
+#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::expect_used, reason = "a test that cannot be set up must fail")]
 
 use hub_ring::{Member, Placement, Ring};
 
