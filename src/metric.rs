@@ -3,9 +3,16 @@
 //! Names are `hub_<noun>_<unit>[_total]`, units are seconds and bytes, and labels come from closed
 //! sets: never a channel.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use parking_lot::RwLock;
+
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 
 /// A batch of the store's writer is on its way to be acknowledged.
 pub fn batch(items: u64, bytes: u64, spent: Duration) {
@@ -42,11 +49,28 @@ pub fn store_failed() {
 
 /// A request was answered.
 pub fn request(route: &'static str, method: &'static str, status: u16, spent: Duration) {
+    // Looking a metric up by its labels costs as much as the rest of a small request's accounting,
+    // and there are only so many: each is looked up once.
+    static KNOWN: LazyLock<RwLock<HashMap<Request, (Counter, Histogram)>>> =
+        LazyLock::new(RwLock::default);
+    let key = (route, method, status);
+    if let Some((count, seconds)) = KNOWN.read().get(&key) {
+        count.increment(1);
+        seconds.record(spent);
+        return;
+    }
     let status = status_label(status);
-    counter!("hub_http_requests_total", "route" => route, "method" => method, "status" => status)
-        .increment(1);
-    histogram!("hub_http_request_seconds", "route" => route, "status" => status).record(spent);
+    let count = counter!(
+        "hub_http_requests_total", "route" => route, "method" => method, "status" => status
+    );
+    let seconds = histogram!("hub_http_request_seconds", "route" => route, "status" => status);
+    count.increment(1);
+    seconds.record(spent);
+    KNOWN.write().insert(key, (count, seconds));
 }
+
+/// Route, method and status of a request.
+type Request = (&'static str, &'static str, u16);
 
 /// The statuses that the hub answers with; anything else counts as its class.
 fn status_label(status: u16) -> &'static str {

@@ -4,6 +4,10 @@
 //! and one whose disk is full could not promise its readers anything. So it also has a file of its
 //! own, of fixed size: two slots written in turn, in place, each with a checksum. A write that is
 //! cut off costs the slot it was in, and the other one holds the mark before it.
+//!
+//! It also says whether the store was closed in order, and whether something that it promised may
+//! be missing. Both are said in both slots, so that no single damaged one brings back what was
+//! true before.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -28,13 +32,20 @@ pub struct ClockMark {
     pub mark: Millis,
     /// The store was closed in order at that time, and nothing was promised past it.
     pub clean: bool,
+    /// Something that was promised may be missing, and has not been fetched from elsewhere yet.
+    pub doubt: bool,
 }
+
+const CLEAN: u8 = 1;
+const DOUBT: u8 = 2;
 
 /// The file, open.
 #[derive(Debug)]
 pub struct ClockFile {
     file: Arc<dyn LogFile>,
     next: usize,
+    mark: Millis,
+    doubt: bool,
 }
 
 impl ClockFile {
@@ -63,19 +74,58 @@ impl ClockFile {
         let newest = |slot: &Option<ClockMark>| slot.map(|mark| mark.sequence);
         let next = usize::from(newest(&slots[0]) >= newest(&slots[1]));
         let mark = slots.into_iter().max_by_key(newest).flatten();
-        Ok((Self { file, next }, mark))
+        let open = Self {
+            file,
+            next,
+            mark: mark.map_or(Millis::MIN, |mark| mark.mark),
+            doubt: mark.is_some_and(|mark| mark.doubt),
+        };
+        Ok((open, mark))
+    }
+
+    /// The mark that was written last.
+    pub fn mark(&self) -> Millis {
+        self.mark
+    }
+
+    /// Whether something that was promised may be missing.
+    pub fn doubt(&self) -> bool {
+        self.doubt
     }
 
     /// Replaces the older of the two marks, and syncs it.
     ///
     /// # Errors
     /// What the file says; the newer mark is untouched then.
-    pub fn write(&mut self, mark: &ClockMark) -> io::Result<()> {
+    pub fn write(&mut self, sequence: u64, mark: Millis, clean: bool) -> io::Result<()> {
+        let slot = encode(&ClockMark {
+            sequence,
+            mark,
+            clean,
+            doubt: self.doubt,
+        });
         let at = (self.next * SLOT) as u64;
-        self.file.write_at(&[IoSlice::new(&encode(mark))], at)?;
+        self.file.write_at(&[IoSlice::new(&slot)], at)?;
         self.file.sync()?;
         self.next = 1 - self.next;
+        self.mark = mark;
         Ok(())
+    }
+
+    /// Replaces both marks, by ones that are not clean.
+    ///
+    /// # Errors
+    /// What the file says; one of the earlier marks may still be there then.
+    pub fn replace(&mut self, sequence: u64, mark: Millis, doubt: bool) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.doubt, doubt);
+        let twice = [(); 2]
+            .iter()
+            .try_for_each(|()| self.write(sequence, mark, false));
+        if twice.is_err() {
+            // A doubt is only ever lifted on disk.
+            self.doubt |= before;
+        }
+        twice
     }
 }
 
@@ -83,7 +133,7 @@ fn encode(mark: &ClockMark) -> Vec<u8> {
     let mut out = Vec::with_capacity(SLOT);
     out.extend_from_slice(&mark.sequence.to_le_bytes());
     out.extend_from_slice(&mark.mark.get().to_le_bytes());
-    out.push(u8::from(mark.clean));
+    out.push(u8::from(mark.clean) * CLEAN + u8::from(mark.doubt) * DOUBT);
     // Never zero, so that an empty slot is no mark.
     out.push(1);
     out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
@@ -93,12 +143,16 @@ fn encode(mark: &ClockMark) -> Vec<u8> {
 
 fn decode(bytes: &[u8]) -> Option<ClockMark> {
     let mut reader = Reader::new(bytes);
-    let mark = ClockMark {
-        sequence: u64::from_le_bytes(reader.array().ok()?),
-        mark: reader.millis().ok()?,
-        clean: reader.byte().ok()? != 0,
-    };
+    let sequence = u64::from_le_bytes(reader.array().ok()?);
+    let mark = reader.millis().ok()?;
+    let flags = reader.byte().ok()?;
     reader.byte().ok().filter(|format| *format == 1)?;
     let covered = bytes.get(..bytes.len() - reader.rest().len())?;
-    (u64::from_le_bytes(reader.array().ok()?) == xxh3_64(covered)).then_some(mark)
+    let intact = u64::from_le_bytes(reader.array().ok()?) == xxh3_64(covered);
+    intact.then_some(ClockMark {
+        sequence,
+        mark,
+        clean: flags & CLEAN != 0,
+        doubt: flags & DOUBT != 0,
+    })
 }

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use rustix::fs::{Advice, fadvise, statvfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev};
 
-#[cfg(test)]
 pub mod sim;
 
 /// A folder of files.

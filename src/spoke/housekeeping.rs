@@ -3,14 +3,16 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use super::damage::Damage;
 use super::files::{LogFile, is_full};
-use super::ids::ChannelId;
-use super::index::{ChannelSummary, Entry, IndexMeta, write_index};
+use super::ids::{ChannelId, SegmentId};
+use super::index::{ChannelSummary, Entry, IndexMeta};
 use super::log::{Durability, Shared};
 use super::record::{Encoded, Record, SealHead};
+use super::replay::replay;
 use super::segment::{Segment, State};
 use super::store::ReadError;
 use crate::env::Millis;
@@ -48,7 +50,11 @@ pub(super) enum Chore {
     /// The writer has let go of a segment.
     Seal(Arc<Segment>),
     /// Look for expired segments now.
-    Expire(std::sync::mpsc::Sender<usize>),
+    Expire(Sender<usize>),
+    /// Do now what is done now and then.
+    Tidy(Sender<()>),
+    /// Say when the segments that were let go of before are sealed, or cannot be.
+    Sealed(Sender<()>),
     /// The store closes.
     Stop,
 }
@@ -70,8 +76,10 @@ pub(super) struct Housekeeping {
 
 impl Housekeeping {
     pub(super) fn run(mut self) {
-        let mut looks = 0;
+        let mut looks = 0u32;
+        let mut looked = self.shared.clock.boot();
         loop {
+            let mut idle = false;
             match self.chores.recv_timeout(LOOK) {
                 Ok(Chore::Seal(segment)) => {
                     self.unsealed.push(segment);
@@ -80,17 +88,34 @@ impl Housekeeping {
                 Ok(Chore::Expire(done)) => {
                     let _ = done.send(self.expire(Duration::ZERO));
                 }
-                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    look_at_disk(&self.shared);
+                Ok(Chore::Tidy(done)) => {
+                    self.tidy();
+                    let _ = done.send(());
+                }
+                Ok(Chore::Sealed(done)) => {
                     self.seal_all();
-                    looks += 1;
-                    if looks % LOOKS_PER_EXPIRY == 0 {
-                        self.expire(PATIENCE);
-                    }
+                    let _ = done.send(());
+                }
+                Ok(Chore::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => idle = true,
+            }
+            // However many segments come to be sealed, the disk is looked at and expiry goes on.
+            let now = self.shared.clock.boot();
+            if idle || now.saturating_sub(looked) >= LOOK {
+                looked = now;
+                self.tidy();
+                looks += 1;
+                if looks % LOOKS_PER_EXPIRY == 0 {
+                    self.expire(PATIENCE);
                 }
             }
         }
+    }
+
+    fn tidy(&mut self) {
+        look_at_disk(&self.shared);
+        self.seal_all();
+        mend_all(&self.shared);
     }
 
     /// Seals what waits for it; what cannot be sealed now (the disk is full) waits on.
@@ -140,6 +165,8 @@ pub(super) fn look_at_disk(shared: &Shared) {
     let reserve = shared.options.reserve_bytes.min(room.total / 10);
     let full = room.free < reserve;
     shared.free.store(room.free, Ordering::Relaxed);
+    let above = room.free.saturating_sub(reserve);
+    shared.room.store(above, Ordering::Relaxed);
     if shared.full.swap(full, Ordering::Relaxed) != full {
         if full {
             tracing::warn!(
@@ -163,6 +190,12 @@ pub(super) fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
     let State::Active(active) = &*state else {
         return Ok(());
     };
+    // A seal says that all before it was synced, so it must not get to the disk first.
+    let length = active.length();
+    if active.synced() < length {
+        active.file.sync()?;
+        active.set_synced(length);
+    }
     let head = SealHead {
         sequence: shared.sequence.load(Ordering::Relaxed),
         mark: Millis::new(shared.mark.load(Ordering::Acquire)),
@@ -172,7 +205,7 @@ pub(super) fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
         shared,
         segment,
         &*active.file,
-        active.length(),
+        length,
         head,
         active.entries(),
     )?;
@@ -198,8 +231,62 @@ pub(super) fn write_sealed(
     log.write_at(&slices, length)?;
     log.sync()?;
     let end = length + record.record_len();
-    let (files, id, salt) = (&*shared.files, segment.id, segment.salt);
-    write_index(files, id, salt, end, mark, sequence, entries)
+    shared.write_index(segment, end, mark, sequence, entries)
+}
+
+/// Makes the indexes again that could not be used.
+pub(super) fn mend_all(shared: &Shared) {
+    let suspects = std::mem::take(&mut *shared.suspects.lock());
+    for id in suspects {
+        let Some(segment) = shared.segments.get(&id) else {
+            continue;
+        };
+        match mend(shared, segment.value()) {
+            Ok(()) => tracing::warn!(segment = %id, "a damaged index was made again"),
+            Err(error) => {
+                tracing::warn!(segment = %id, %error, "a damaged index could not be made again");
+                shared.suspects.lock().insert(id);
+            }
+        }
+    }
+}
+
+/// Makes the index of a sealed segment again, from its log. What of the log turns out to be damaged
+/// is known from then on.
+fn mend(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    if !matches!(&*segment.state(), State::Sealed(_)) {
+        return Ok(());
+    }
+    let log = shared.files.open(&segment.id.log_name())?;
+    let found = replay(&*log, segment.salt, true)?;
+    for gap in &found.damage {
+        shared.damage.add(Damage {
+            segment: segment.id,
+            gap: *gap,
+        });
+    }
+    let (length, mark, sequence) = (found.length, found.mark, found.sequence);
+    let entries = found.entries.into_iter();
+    let meta = shared.write_index(segment, length, mark, sequence, entries)?;
+    segment.mend(meta);
+    Ok(())
+}
+
+/// Whether damage keeps a segment from being removed: what was lost may be of a channel that keeps
+/// it, and once the segment is gone nobody would know that there is something to fetch.
+fn damage_keeps(shared: &Shared, id: SegmentId, retention: &dyn Retention) -> bool {
+    let end = shared.directory.end(id.bucket);
+    let gaps = shared.damage.of_segment(id);
+    gaps.iter().any(|gap| match gap.channel {
+        // A record about the store itself.
+        Some(ChannelId::NONE) => false,
+        Some(channel) => match retention.keeps(channel) {
+            Keeps::All => true,
+            Keeps::From(key) => key.millis < end,
+            Keeps::Nothing => false,
+        },
+        None => true,
+    })
 }
 
 /// Removes a segment if nobody keeps anything of it.
@@ -214,24 +301,29 @@ fn expire_one(
     }
     // Opened aside, not through the cache: a look at every segment must not evict those in use.
     let index = shared.open_index(segment)?;
-    if !expired(index.channels(), retention) {
+    if !expired(index.channels(), retention) || damage_keeps(shared, id, retention) {
         return Ok(false);
     }
     let io = |source| ReadError::Io {
         segment: id,
         source,
     };
+    shared.keep_mark(index.meta().mark).map_err(io)?;
+    let layout = shared.layout.lock();
     let last_of_bucket = shared.in_bucket(id.bucket).count() == 1;
     shared.segments.remove(&id);
-    shared.open.invalidate(&id);
     if last_of_bucket {
         shared.directory.remove(id.bucket);
-        shared.damage.remove(id.bucket);
     }
-    // The log goes last: if this is cut off, the next start finds a log without an index, indexes
-    // it and lets it expire again. An index without a log would mean that items were lost.
+    drop(layout);
+    shared.open.invalidate(&segment.generation());
+    shared.damage.remove(id);
+    // The log goes last, and only once the rest is gone for good: if this is cut off, the next
+    // start finds a log without an index, indexes it and lets it expire again. An index without a
+    // log would mean that items were lost.
     shared.files.remove(&id.index_name()).map_err(io)?;
     let _ = shared.files.remove(&id.damage_name());
+    shared.files.sync_folder().map_err(io)?;
     shared.files.remove(&id.log_name()).map_err(io)?;
     shared.files.sync_folder().map_err(io)?;
     tracing::debug!(segment = %id, "a segment expired");
@@ -247,7 +339,7 @@ pub(super) fn sync_loop(shared: &Shared, stop: &Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(interval) {
         for (segment, active) in shared.active() {
             let length = active.length();
-            if active.synced() >= length || active.retired() || shared.failure().is_some() {
+            if active.synced() >= length || shared.failure().is_some() {
                 continue;
             }
             let started = shared.clock.boot();

@@ -98,8 +98,9 @@ pub struct IndexMeta {
     pub log_len: u64,
     /// How many entries.
     pub items: u64,
-    /// How many of them were written under an idempotency key.
-    pub keyed: u64,
+    /// How many of them matter to what is remembered of writes: those written under an idempotency
+    /// key, and removals.
+    pub remembered: u64,
     /// The bytes of the index file.
     pub index_len: u64,
     /// The latest clock mark in the segment.
@@ -177,10 +178,10 @@ pub fn write_index(
     let mut fences = Vec::new();
     let mut channels: Vec<ChannelSummary> = Vec::new();
     let mut block = Vec::with_capacity(BLOCK + 256);
-    let (mut items, mut keyed, mut blocks) = (0u64, 0u64, 0u32);
+    let (mut items, mut remembered, mut blocks) = (0u64, 0u64, 0u32);
     for entry in entries {
         items += 1;
-        keyed += u64::from(entry.flags.keyed);
+        remembered += u64::from(entry.flags.keyed || entry.removed);
         summarise(&mut channels, &entry);
         if block.is_empty() {
             fences.extend_from_slice(&entry.channel.0.to_le_bytes());
@@ -208,7 +209,7 @@ pub fn write_index(
     let meta = IndexMeta {
         log_len,
         items,
-        keyed,
+        remembered,
         index_len: out.at + tables.len() as u64 + FOOTER_LEN as u64,
         mark,
         sequence,
@@ -308,7 +309,7 @@ impl Footer {
             self.tables_sum,
             self.meta.log_len,
             self.meta.items,
-            self.meta.keyed,
+            self.meta.remembered,
             self.meta.mark.get() as u64,
             self.meta.sequence,
         ] {
@@ -336,7 +337,7 @@ impl Footer {
         let meta = IndexMeta {
             log_len: number()?,
             items: number()?,
-            keyed: number()?,
+            remembered: number()?,
             index_len,
             mark: Millis::new(number()? as i64),
             sequence: number()?,
@@ -394,12 +395,18 @@ impl SealedIndex {
         let mut reader = Reader::new(fence_bytes);
         let mut fences = Vec::new();
         for _ in 0..footer.blocks {
-            fences.push(Fence {
+            let fence = Fence {
                 channel: ChannelId(u64::from_le_bytes(reader.array()?)),
                 key: reader.key()?,
                 offset: u64::from_le_bytes(reader.array()?),
                 length: u32::from_le_bytes(reader.array()?),
-            });
+            };
+            // What it says is read into memory as it is.
+            let end = fence.offset.saturating_add(u64::from(fence.length) + 8);
+            if end > footer.tables_at {
+                return Err(Malformed::Unknown { what: "fence" }.into());
+            }
+            fences.push(fence);
         }
         let mut reader = Reader::new(channel_bytes);
         let mut channels = Vec::new();

@@ -15,18 +15,19 @@ use super::housekeeping::{Chore, Housekeeping, Retention, sync_loop};
 use super::ids::{ChannelId, WriteId};
 use super::index::{Entry, ReadMode};
 use super::log::{Options, Shared};
+use super::queue::{Command, Queue};
 use super::record::ItemFlags;
 use super::recover::{self, OpenError};
 use super::store::{
     Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
 };
-use super::writer::{Command, Queue, Writer};
+use super::writer::Writer;
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 
 /// The segmented log on disk.
 pub struct LogStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     chores: Sender<Chore>,
     stop_syncing: Mutex<Option<Sender<()>>>,
@@ -39,10 +40,6 @@ impl LogStore {
     ///
     /// # Errors
     /// [`OpenError`]: the disk does not answer, or the folder is not this store's.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a store owns its folder, and callers should see that"
-    )]
     pub fn open(
         files: Arc<dyn Files>,
         options: Options,
@@ -51,17 +48,12 @@ impl LogStore {
         clock: Arc<HubClock>,
         retention: Arc<dyn Retention>,
     ) -> Result<Self, OpenError> {
-        let opened = recover::open(&files, options, id, boot, clock)?;
+        let opened = recover::open(files, options, id, boot, clock)?;
         let shared = opened.shared;
         let queue = Arc::new(Queue::default());
         let (chores, chores_in) = channel();
         let (stop_syncing, stop) = channel();
-        let writer = Writer::new(
-            Arc::clone(&shared),
-            Arc::clone(&queue),
-            chores.clone(),
-            opened.clock_file,
-        );
+        let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), chores.clone());
         let housekeeping = Housekeeping {
             shared: Arc::clone(&shared),
             chores: chores_in,
@@ -99,6 +91,15 @@ impl LogStore {
         })
     }
 
+    /// Does at once what is done in the background now and then: seals what waits for it, looks at
+    /// the disk, makes damaged indexes again.
+    pub fn tidy(&self) {
+        let (done, answer) = channel();
+        if self.chores.send(Chore::Tidy(done)).is_ok() {
+            let _ = answer.recv();
+        }
+    }
+
     /// Looks for expired segments now; gives how many went.
     pub fn expire(&self) -> usize {
         let (done, answer) = channel();
@@ -125,7 +126,13 @@ impl SpokeStore for LogStore {
     }
 
     fn remove(&self, removal: Removal) {
-        self.queue.push(Command::Remove(removal));
+        let bucket = self.shared.directory.bucket(removal.key.millis);
+        if self.shared.directory.can_hold(bucket) {
+            self.queue.push(Command::Remove(removal));
+        } else {
+            // Nothing of that time is held: there is nothing to remove.
+            (removal.done)(Ok(()));
+        }
     }
 
     fn advance_mark(&self, done: Done) {
@@ -153,15 +160,6 @@ impl SpokeStore for LogStore {
         self.shared.read(entry, mode)
     }
 
-    fn get(
-        &self,
-        channel: ChannelId,
-        key: &ItemKey,
-        mode: ReadMode,
-    ) -> Result<Option<StoredItem>, ReadError> {
-        self.shared.get(channel, key, mode)
-    }
-
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
         std::mem::take(&mut *self.shared.recent.lock())
     }
@@ -178,6 +176,10 @@ impl SpokeStore for LogStore {
         self.shared.failure()
     }
 
+    fn made_whole(&self, done: Done) {
+        self.queue.push(Command::Whole(done));
+    }
+
     fn close(&self, now: Millis) {
         let (closed, wait) = channel();
         self.queue.push(Command::Close(now, closed));
@@ -191,9 +193,10 @@ impl SpokeStore for LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
+        // What is queued is still written. Not closed in order, the store is found as a kill would
+        // leave it.
+        self.queue.end();
         self.stop_threads();
-        // The writer ends when it is the last to hold the queue.
-        self.queue = Arc::new(Queue::default());
         for thread in self.threads.lock().drain(..) {
             // A thread that panicked has said so already.
             let _ = thread.join();

@@ -13,9 +13,12 @@
 
 pub mod accept;
 mod clockfile;
+mod damage;
 mod dedup;
 mod directory;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod housekeeping;
 mod ids;
@@ -23,8 +26,12 @@ mod index;
 mod large;
 mod log;
 mod logstore;
+mod memory;
+mod query;
+mod queue;
 mod record;
 mod recover;
+mod replay;
 mod replica;
 mod scan;
 mod segment;
@@ -32,6 +39,8 @@ mod store;
 mod writer;
 
 pub use directory::Direction;
+#[doc(hidden)]
+pub use files::sim;
 pub use files::{DiskFolder, Files, LogFile, Room};
 pub use header::StoreId;
 pub use housekeeping::{Keeps, Retention};
@@ -40,6 +49,7 @@ pub use index::{Entry, ReadMode};
 pub use large::LargePayload;
 pub use log::{Durability, Options};
 pub use logstore::LogStore;
+pub use memory::MemoryStore;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
 pub use replica::{Placement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
@@ -47,3 +57,6 @@ pub use store::{
     Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
     StoredPayload,
 };
+
+#[cfg(test)]
+mod tests;

@@ -416,8 +416,9 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
-    out.push(texts.len() as u8);
-    for text in texts.iter().take(usize::from(u8::MAX)) {
+    let count = u8::try_from(texts.len()).unwrap_or(u8::MAX);
+    out.push(count);
+    for text in texts.iter().take(usize::from(count)) {
         put_text(out, text);
     }
 }

@@ -5,27 +5,29 @@
 //! cost nothing that was promised, or damage, which is written down beside the segment and makes
 //! the store say "I do not know" for that time instead of "no".
 
-use std::collections::BTreeSet;
-use std::io::{self, IoSlice};
+use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::clockfile::{ClockFile, ClockMark};
+use super::damage::{Damage, DamageBook, read_note, write_note};
 use super::directory::Directory;
 use super::files::{Files, LogFile, is_full};
-use super::header::{FORMAT, HEADER_LEN, StoreId, salt};
+use super::header::{FORMAT, HEADER_LEN, SegmentHeader, StoreId, salt};
 use super::housekeeping::write_sealed;
 use super::ids::{ChannelId, SegmentId, WriteId};
 use super::index::{Entry, IndexMeta, SealedIndex};
-use super::log::{Damage, DamageBook, Options, Shared};
-use super::record::{Record, SealHead};
-use super::scan::{Found, Gap, Scan, read_header};
+use super::log::{Options, Shared};
+use super::record::SealHead;
+use super::replay::{Replayed, replay};
+use super::scan::{Gap, read_header};
 use super::segment::{Active, Segment, State};
 use crate::env::{HubClock, Millis};
+use crate::item::ItemKey;
 
 /// Why a store does not open.
 #[derive(Debug, Error)]
@@ -50,6 +52,15 @@ pub enum OpenError {
         found: u128,
         /// Whose it should be.
         expected: u128,
+    },
+    /// A log says that it is another segment: it was renamed, and none of its records would be
+    /// found under this name.
+    #[error("the file {segment}.log is the log of {found}: it was renamed")]
+    Renamed {
+        /// The segment that it is named after.
+        segment: SegmentId,
+        /// The segment that it is.
+        found: SegmentId,
     },
     /// The segments were written by a later version of the hub.
     #[error("{segment} has format {found}; this version reads up to {FORMAT}")]
@@ -83,53 +94,48 @@ fn io_at(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
 pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
     pub(super) unsealed: Vec<Arc<Segment>>,
-    pub(super) clock_file: ClockFile,
-}
-
-/// What a scan found of one log.
-struct Scanned {
-    entries: Vec<Entry>,
-    mark: Millis,
-    sequence: u64,
-    cuts: Vec<(u64, u64)>,
-    damage: Vec<Gap>,
-    /// The log's length without what was cut off its end.
-    length: u64,
-    sealed: bool,
 }
 
 /// Opens the store in a folder.
 pub(super) fn open(
-    files: &Arc<dyn Files>,
+    files: Arc<dyn Files>,
     options: Options,
     id: StoreId,
     boot: u128,
     clock: Arc<HubClock>,
 ) -> Result<Opened, OpenError> {
-    let (clock_file, closed) = ClockFile::open(&**files).map_err(io_at("CLOCK"))?;
+    let (clock_file, closed) = ClockFile::open(&*files).map_err(io_at("CLOCK"))?;
     let names = files.list().map_err(io_at("the folder"))?;
     let mut recovery = Recovery {
         shared: Shared {
             directory: Directory::new(options.bucket_millis),
             open: Shared::open_cache(&options),
-            files: Arc::clone(files),
+            files: Arc::clone(&files),
             options,
             id,
             boot,
             clock,
             segments: crossbeam_skiplist::SkipMap::new(),
+            layout: Mutex::new(()),
             damage: DamageBook::default(),
+            suspects: Mutex::default(),
             mark: AtomicI64::new(Millis::MIN.get()),
             sequence: AtomicU64::new(0),
+            doubt: AtomicBool::new(clock_file.doubt()),
+            clock_file: Mutex::new(clock_file),
             full: AtomicBool::new(false),
             free: AtomicU64::new(0),
+            room: AtomicU64::new(u64::MAX),
             failed: Mutex::new(None),
-            intact: true,
             recent: Mutex::new(Vec::new()),
         },
         unsealed: Vec::new(),
-        promises_kept: true,
+        closed,
+        removed: Mutex::default(),
     };
+    if let Some(closed) = closed.filter(|closed| !closed.clean) {
+        recovery.note(closed.mark, closed.sequence);
+    }
     let of = |ending: &str| -> BTreeSet<SegmentId> {
         let stems = names.iter().filter_map(|name| name.strip_suffix(ending));
         stems.filter_map(SegmentId::from_stem).collect()
@@ -150,14 +156,16 @@ pub(super) fn open(
     for segment in indexes.difference(&logs) {
         recovery.lost_log(*segment)?;
     }
-    Ok(recovery.finish(closed, clock_file))
+    recovery.finish()
 }
 
 struct Recovery {
     shared: Shared,
     unsealed: Vec<Arc<Segment>>,
-    /// Whether every log that was not sealed is sure to hold all that was promised.
-    promises_kept: bool,
+    /// What the clock file says of the end of the last run.
+    closed: Option<ClockMark>,
+    /// What was removed within the dedup window.
+    removed: Mutex<HashSet<(ChannelId, ItemKey)>>,
 }
 
 impl Recovery {
@@ -172,12 +180,11 @@ impl Recovery {
                 }
                 Err(error) => {
                     tracing::warn!(segment = %id, %error, "an index cannot be used and is made again");
-                    let name = id.index_name();
-                    self.shared.files.remove(&name).map_err(io_at(name))?;
                 }
             }
         }
-        self.unindexed(id, salt)
+        // The index is only replaced: that there was one is known until there is a new one.
+        self.unindexed(id, salt, indexed)
     }
 
     /// Takes a sealed segment at its index's word.
@@ -187,7 +194,14 @@ impl Recovery {
         let meta = index.meta().clone();
         let log_len = open(&id.log_name())?.length().map_err(|e| e.to_string())?;
         if log_len < meta.log_len {
-            return Err(format!("the log has {log_len} of {} bytes", meta.log_len));
+            // The index still says what was there: to use it is to know what is missing.
+            let gap = Gap {
+                from: log_len,
+                to: meta.log_len,
+                channel: None,
+            };
+            self.damaged(id, &[gap]);
+            self.write_note(id).map_err(|e| e.to_string())?;
         }
         for summary in index.channels() {
             self.shared.directory.add(summary.channel, id.bucket);
@@ -197,35 +211,60 @@ impl Recovery {
         Ok(meta)
     }
 
-    /// Scans, seals and indexes a log.
-    fn unindexed(&mut self, id: SegmentId, salt: u64) -> Result<(), OpenError> {
+    /// Scans, seals and indexes a log. `was_sealed` if it had an index, of whatever use.
+    fn unindexed(&mut self, id: SegmentId, salt: u64, was_sealed: bool) -> Result<(), OpenError> {
         let name = id.log_name();
         let file = self.shared.files.open(&name).map_err(io_at(&*name))?;
         let length = file.length().map_err(io_at(&*name))?;
-        if length < HEADER_LEN as u64 {
-            // Cut off while it was created: nothing was ever in it.
+        let header = read_header(&*file).map_err(io_at(&*name))?;
+        if length <= HEADER_LEN as u64 && header.is_none() {
+            if was_sealed {
+                self.damaged(id, &[Gap::SOMEWHERE]);
+                if !self.write_note(id)? {
+                    return Ok(());
+                }
+            }
+            // Else it was cut off while it was created: the header is on disk before anything else.
             return self.shared.files.remove(&name).map_err(io_at(&*name));
         }
-        self.check_header(id, &*file)?;
+        let promises_kept = match header {
+            Some(header) => self.check_header(id, &header)?,
+            // Its records name the segment in their own checksums: nothing is lost with it.
+            None => false,
+        };
         // What the system kept in memory may be more than the disk has.
         file.forget_cached().map_err(io_at(&*name))?;
-        let scanned = scan(&*file, salt).map_err(io_at(&*name))?;
-        self.note(scanned.mark, scanned.sequence);
-        for gap in &scanned.damage {
+        let mut found = replay(&*file, salt, was_sealed).map_err(io_at(&*name))?;
+        if header.is_none() {
+            tracing::warn!(segment = %id, "a segment's header is damaged");
+            if found.sequence == 0 {
+                // Nothing in it can be read: that is no cut.
+                found = replay(&*file, salt, true).map_err(io_at(&*name))?;
+            }
+        }
+        // All of a sealed one was synced.
+        if !promises_kept && !found.sealed {
+            self.unsure()?;
+        }
+        self.note(found.mark, found.sequence);
+        self.damaged(id, &found.damage);
+        for entry in &found.entries {
+            self.shared.directory.add(entry.channel, id.bucket);
+            self.remember_write(id, entry);
+        }
+        let segment = self.seal(id, salt, &file, found).map_err(io_at(&*name))?;
+        self.shared.segments.insert(id, segment);
+        Ok(())
+    }
+
+    fn damaged(&self, id: SegmentId, gaps: &[Gap]) {
+        for gap in gaps {
             tracing::error!(segment = %id, from = gap.from, to = gap.to, "records are damaged");
             self.shared.damage.add(Damage {
                 segment: id,
                 gap: *gap,
             });
         }
-        self.write_damage(id, &scanned.damage)?;
-        for entry in &scanned.entries {
-            self.shared.directory.add(entry.channel, id.bucket);
-            self.remember_write(id, entry);
-        }
-        let segment = self.seal(id, salt, &file, scanned).map_err(io_at(&*name))?;
-        self.shared.segments.insert(id, segment);
-        Ok(())
     }
 
     fn seal(
@@ -233,52 +272,35 @@ impl Recovery {
         id: SegmentId,
         salt: u64,
         file: &Arc<dyn LogFile>,
-        scanned: Scanned,
+        found: Replayed,
     ) -> io::Result<Arc<Segment>> {
         let head = SealHead {
-            sequence: scanned.sequence,
-            mark: scanned.mark,
-            cuts: scanned.cuts.clone(),
+            sequence: found.sequence,
+            mark: found.mark,
+            cuts: found.cuts.clone(),
         };
         // Until it is sealed it counts as active; the state is replaced just below.
-        let active = Active::recovered(Arc::clone(file), scanned.length, scanned.cuts);
-        active.retire();
+        let active = Active::recovered(Arc::clone(file), found.length, found.cuts);
         let segment = Segment::new(id, salt, State::Active(Arc::clone(&active)));
-        let sealed = if scanned.sealed {
-            file.sync().and_then(|()| {
-                let (files, length) = (&*self.shared.files, scanned.length);
-                let entries = scanned.entries.iter().copied();
-                super::index::write_index(
-                    files,
-                    id,
-                    salt,
-                    length,
-                    head.mark,
-                    head.sequence,
-                    entries,
-                )
-            })
+        if !found.sealed {
+            file.truncate(found.length)?;
+        }
+        // What is found is shown to readers even if the seal must wait for room on the disk.
+        file.sync()?;
+        active.set_synced(found.length);
+        let (shared, log, length) = (&self.shared, &**file, found.length);
+        let entries = found.entries.iter().copied();
+        let sealed = if found.sealed {
+            shared.write_index(&segment, length, head.mark, head.sequence, entries)
         } else {
-            file.truncate(scanned.length).and_then(|()| {
-                let entries = scanned.entries.iter().copied();
-                write_sealed(
-                    &self.shared,
-                    &segment,
-                    &**file,
-                    scanned.length,
-                    head,
-                    entries,
-                )
-            })
+            write_sealed(shared, &segment, log, length, head, entries)
         };
         match sealed {
             Ok(meta) => segment.seal(meta),
             Err(error) if is_full(&error) => {
                 // No room for an index: it stays in memory until there is.
-                scanned
-                    .entries
-                    .into_iter()
-                    .for_each(|entry| active.add(entry));
+                let entries = found.entries.into_iter();
+                entries.for_each(|entry| active.add(entry));
                 self.unsealed.push(Arc::clone(&segment));
             }
             Err(error) => return Err(error),
@@ -286,18 +308,20 @@ impl Recovery {
         Ok(segment)
     }
 
-    fn check_header(&mut self, id: SegmentId, file: &dyn LogFile) -> Result<(), OpenError> {
-        let Some(header) = read_header(file).map_err(io_at(id.log_name()))? else {
-            // Its records name the segment in their own checksums: nothing is lost with it.
-            tracing::warn!(segment = %id, "a segment's header is damaged");
-            self.promises_kept = false;
-            return Ok(());
-        };
+    /// Refuses a log that is not this store's; says whether an unsealed one with this header is
+    /// sure to hold all that was promised.
+    fn check_header(&self, id: SegmentId, header: &SegmentHeader) -> Result<bool, OpenError> {
         if header.store != self.shared.id {
             return Err(OpenError::Foreign {
                 segment: id,
                 found: header.store.0,
                 expected: self.shared.id.0,
+            });
+        }
+        if header.id != id {
+            return Err(OpenError::Renamed {
+                segment: id,
+                found: header.id,
             });
         }
         if header.format > FORMAT {
@@ -313,8 +337,24 @@ impl Recovery {
                 configured: self.shared.options.bucket_millis / 1000,
             });
         }
-        self.promises_kept &= header.synced || header.boot == self.shared.boot;
-        Ok(())
+        Ok(header.synced || header.boot == self.shared.boot)
+    }
+
+    /// Something that was promised may not be in the logs, unless the store was closed in order.
+    /// That is on disk before the first log is completed, which removes the signs of it.
+    fn unsure(&self) -> Result<(), OpenError> {
+        if self.closed.is_some_and(|closed| closed.clean) {
+            return Ok(());
+        }
+        self.doubt()
+    }
+
+    fn doubt(&self) -> Result<(), OpenError> {
+        let doubted = self.shared.doubt.swap(true, Ordering::Relaxed);
+        if doubted {
+            return Ok(());
+        }
+        self.shared.replace_mark(true).map_err(io_at("CLOCK"))
     }
 
     fn note(&self, mark: Millis, sequence: u64) {
@@ -323,7 +363,7 @@ impl Recovery {
     }
 
     fn remember_writes(&self, id: SegmentId, index: &SealedIndex) -> Result<(), String> {
-        if index.meta().keyed == 0 || !self.in_dedup_window(id) {
+        if index.meta().remembered == 0 || !self.in_dedup_window(id) {
             return Ok(());
         }
         index
@@ -332,7 +372,12 @@ impl Recovery {
     }
 
     fn remember_write(&self, id: SegmentId, entry: &Entry) {
-        if entry.flags.keyed && !entry.removed && self.in_dedup_window(id) {
+        if !self.in_dedup_window(id) {
+            return;
+        }
+        if entry.removed {
+            self.removed.lock().insert(entry.position());
+        } else if entry.flags.keyed {
             let write: (ChannelId, _, WriteId, _) =
                 (entry.channel, entry.key, entry.write_id, entry.flags);
             self.shared.recent.lock().push(write);
@@ -349,210 +394,61 @@ impl Recovery {
     }
 
     fn known_damage(&self, id: SegmentId) -> Result<(), OpenError> {
-        let name = id.damage_name();
-        let file = self.shared.files.open(&name).map_err(io_at(&*name))?;
-        let length = file.length().map_err(io_at(&*name))? as usize;
-        let bytes = super::files::read_exact(&*file, 0, length).map_err(io_at(&*name))?;
-        // A note that cannot be read still says that something is damaged.
-        let note: DamageNote = serde_json::from_slice(&bytes).unwrap_or_default();
-        for gap in note.gaps() {
+        let gaps = read_note(&*self.shared.files, id).map_err(io_at(id.damage_name()))?;
+        for gap in gaps {
             self.shared.damage.add(Damage { segment: id, gap });
         }
         Ok(())
     }
 
-    fn write_damage(&self, id: SegmentId, gaps: &[Gap]) -> Result<(), OpenError> {
-        if gaps.is_empty() {
-            return Ok(());
-        }
-        let name = id.damage_name();
-        let note = serde_json::to_vec_pretty(&DamageNote::new(gaps)).unwrap_or_default();
-        let write = || {
-            let _ = self.shared.files.remove(&name);
-            let file = self.shared.files.create(&name)?;
-            file.write_at(&[IoSlice::new(&note)], 0)?;
-            file.sync()?;
-            self.shared.files.sync_folder()
-        };
-        match write() {
-            // Without the note the damage is found again at the next start, unless an index was
-            // written; on a full disk none can be.
-            Err(error) if !is_full(&error) => Err(io_at(&*name)(error)),
-            _ => Ok(()),
+    /// Writes down the damage of a segment that is not indexed anew; gives whether there was room
+    /// for it. Without the note the damage must stay as it is, to be found again.
+    fn write_note(&self, id: SegmentId) -> Result<bool, OpenError> {
+        let gaps = self.shared.damage.of_segment(id);
+        match write_note(&*self.shared.files, id, &gaps) {
+            Ok(()) => Ok(true),
+            Err(error) if is_full(&error) => Ok(false),
+            Err(error) => Err(io_at(id.damage_name())(error)),
         }
     }
 
     /// An index whose log is gone: all of its items are lost.
     fn lost_log(&self, id: SegmentId) -> Result<(), OpenError> {
         tracing::error!(segment = %id, "a segment's log is gone, its index is still there");
-        let gap = Gap {
-            from: 0,
-            to: 0,
-            channel: None,
-        };
-        self.shared.damage.add(Damage { segment: id, gap });
-        self.write_damage(id, &[gap])
+        self.damaged(id, &[Gap::SOMEWHERE]);
+        if !self.write_note(id)? {
+            return Ok(());
+        }
+        // A later segment may get this name, and must not find an index that is not its own.
+        let name = id.index_name();
+        self.shared.files.remove(&name).map_err(io_at(name))
     }
 
-    fn finish(mut self, closed: Option<ClockMark>, clock_file: ClockFile) -> Opened {
+    fn finish(self) -> Result<Opened, OpenError> {
         let sequence = self.shared.sequence.load(Ordering::Relaxed);
-        let clean = closed.filter(|closed| closed.clean && closed.sequence >= sequence);
-        match (clean, closed) {
-            (Some(clean), _) => {
-                self.shared.mark.store(clean.mark.get(), Ordering::Relaxed);
-                self.note(clean.mark, clean.sequence);
+        if let Some(closed) = self.closed.filter(|closed| closed.clean) {
+            if closed.sequence >= sequence {
+                self.shared.mark.store(closed.mark.get(), Ordering::Relaxed);
+                self.note(closed.mark, closed.sequence);
+                // What this run appends may be lost with every sign of it: the file must not say
+                // then that nothing was.
+                let doubt = self.shared.doubt.load(Ordering::Relaxed);
+                self.shared.replace_mark(doubt).map_err(io_at("CLOCK"))?;
+            } else {
+                // The file is older than the logs.
+                self.note(closed.mark, closed.sequence);
+                self.doubt()?;
             }
-            (None, Some(closed)) => self.note(closed.mark, closed.sequence),
-            (None, None) => {}
         }
-        self.shared.intact =
-            (clean.is_some() || self.promises_kept) && self.shared.damage.count() == 0;
+        let removed = self.removed.into_inner();
+        let is_held = |channel: ChannelId, key: ItemKey| !removed.contains(&(channel, key));
+        let mut recent = self.shared.recent.lock();
+        recent.retain(|(channel, key, ..)| is_held(*channel, *key));
+        drop(recent);
         super::housekeeping::look_at_disk(&self.shared);
-        Opened {
+        Ok(Opened {
             shared: Arc::new(self.shared),
             unsealed: self.unsealed,
-            clock_file,
-        }
-    }
-}
-
-/// Scans a whole log.
-fn scan(file: &dyn LogFile, salt: u64) -> io::Result<Scanned> {
-    let mut scan = Scan::new(file, salt)?;
-    let mut out = Scanned {
-        entries: Vec::new(),
-        mark: Millis::MIN,
-        sequence: 0,
-        cuts: Vec::new(),
-        damage: Vec::new(),
-        length: scan.length(),
-        sealed: false,
-    };
-    let mut gaps = Vec::new();
-    let mut synced = 0;
-    while let Some(found) = scan.next()? {
-        let (offset, frame, record) = match found {
-            Found::Gap(gap) => {
-                gaps.push(gap);
-                continue;
-            }
-            Found::Record {
-                offset,
-                frame,
-                record,
-            } => (offset, frame, record),
-        };
-        let entry = |key, flags, removed, write_id| Entry {
-            channel: frame.channel,
-            key,
-            offset,
-            body_len: frame.body_len,
-            flags,
-            removed,
-            write_id,
-        };
-        match record {
-            Record::Item(head) => {
-                let entry = entry(head.key, head.flags, false, head.write_id);
-                out.entries.push(entry);
-            }
-            Record::Removal { key, write_id } => {
-                out.entries.push(entry(
-                    key,
-                    super::record::ItemFlags::default(),
-                    true,
-                    write_id,
-                ));
-            }
-            Record::Batch(batch) => {
-                synced = synced.max(batch.synced);
-                out.mark = out.mark.max(batch.mark);
-                out.sequence = out.sequence.max(batch.sequence);
-            }
-            Record::Seal(seal) => {
-                out.sealed = true;
-                synced = synced.max(offset);
-                out.mark = out.mark.max(seal.mark);
-                out.sequence = out.sequence.max(seal.sequence);
-                out.cuts = seal.cuts;
-                out.length = offset + frame.record_len();
-            }
-            Record::CommitMark(_) | Record::Named { .. } => {}
-        }
-    }
-    for gap in gaps {
-        let known = out
-            .cuts
-            .iter()
-            .any(|(from, to)| *from <= gap.from && gap.to <= *to);
-        if known || (out.sealed && gap.from >= out.length) {
-            continue;
-        }
-        if gap.from < synced {
-            out.damage.push(gap);
-        } else if gap.to == scan.length() {
-            out.length = gap.from;
-        } else {
-            out.cuts.push((gap.from, gap.to));
-        }
-    }
-    // Of several records of one key the last one stands, and a removal stands for good.
-    out.entries
-        .sort_by_key(|e| (e.position(), e.removed, e.offset));
-    out.entries.reverse();
-    out.entries.dedup_by_key(|e| e.position());
-    out.entries.reverse();
-    Ok(out)
-}
-
-/// The text of a `.damage` file. Deleting the file accepts the loss.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct DamageNote {
-    note: String,
-    damaged: Vec<DamagedRange>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct DamagedRange {
-    from: u64,
-    to: u64,
-    channel: Option<ChannelId>,
-}
-
-impl DamageNote {
-    fn new(gaps: &[Gap]) -> Self {
-        let damaged = gaps.iter().map(|gap| DamagedRange {
-            from: gap.from,
-            to: gap.to,
-            channel: gap.channel,
-        });
-        Self {
-            note: "These bytes of the segment's log cannot be read. Until they are back, queries of \
-                   this time are answered with 503. To accept the loss, stop the hub and delete this \
-                   file."
-                .to_owned(),
-            damaged: damaged.collect(),
-        }
-    }
-
-    fn gaps(&self) -> Vec<Gap> {
-        let gaps: Vec<Gap> = self
-            .damaged
-            .iter()
-            .map(|range| Gap {
-                from: range.from,
-                to: range.to,
-                channel: range.channel,
-            })
-            .collect();
-        if gaps.is_empty() {
-            let (from, to) = (0, 0);
-            return vec![Gap {
-                from,
-                to,
-                channel: None,
-            }];
-        }
-        gaps
+        })
     }
 }

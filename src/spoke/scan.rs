@@ -43,6 +43,15 @@ pub struct Gap {
     pub channel: Option<ChannelId>,
 }
 
+impl Gap {
+    /// Records of any channel are lost, nobody can tell from where.
+    pub const SOMEWHERE: Self = Self {
+        from: 0,
+        to: 0,
+        channel: None,
+    };
+}
+
 /// A scan of one log.
 pub struct Scan<'a> {
     file: &'a dyn LogFile,
@@ -126,7 +135,8 @@ impl<'a> Scan<'a> {
         if !intact {
             return Ok(None);
         }
-        let head = self.bytes(start, length.min(HEAD_MAX))?;
+        // A payload need not be here, but a seal with many cuts is longer than any item's head.
+        let head = self.bytes(start, if length <= WINDOW { length } else { HEAD_MAX })?;
         Ok(decode_body(head).ok().map(|(record, _)| record))
     }
 

@@ -1,7 +1,8 @@
 //! A segment while it is written, and after.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,6 +14,9 @@ use super::index::{Entry, IndexMeta, SealedIndex};
 use crate::env::BootTime;
 use crate::item::ItemKey;
 
+/// Counts the segments of this process, so that two of one name can be told apart.
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+
 /// One segment. Readers see it as it was when they looked; it changes once, when it is sealed.
 #[derive(Debug)]
 pub struct Segment {
@@ -20,6 +24,7 @@ pub struct Segment {
     pub id: SegmentId,
     /// What salts its checksums.
     pub salt: u64,
+    generation: AtomicU64,
     state: ArcSwap<State>,
     /// When it was last looked at for expiry, in seconds of boot time; 0: never.
     looked_at: AtomicU64,
@@ -40,6 +45,7 @@ impl Segment {
         Arc::new(Self {
             id,
             salt,
+            generation: AtomicU64::new(GENERATIONS.fetch_add(1, Ordering::Relaxed)),
             state: ArcSwap::from_pointee(state),
             looked_at: AtomicU64::new(0),
         })
@@ -61,6 +67,19 @@ impl Segment {
         self.state.load_full()
     }
 
+    /// What its open files are known by: no other segment has it, and this one gets another when
+    /// its index is replaced.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Its index was made again.
+    pub fn mend(&self, meta: IndexMeta) {
+        self.seal(meta);
+        let next = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        self.generation.store(next, Ordering::Release);
+    }
+
     /// From now on it is sealed; its index in memory goes when the last reader has let go of it.
     pub fn seal(&self, meta: IndexMeta) {
         self.state.store(Arc::new(State::Sealed(meta)));
@@ -74,10 +93,12 @@ impl Segment {
 pub struct Active {
     /// The log.
     pub file: Arc<dyn LogFile>,
-    entries: SkipMap<(ChannelId, ItemKey), Entry>,
+    /// By channel, key and offset, the latest first. Nothing is ever replaced in it: between the
+    /// old entry and the new one a reader would find none.
+    entries: SkipMap<(ChannelId, ItemKey, Reverse<u64>), Entry>,
+    items: AtomicU64,
     length: AtomicU64,
     synced: AtomicU64,
-    retired: AtomicBool,
     /// Ranges of the log that were cut off when it was recovered.
     pub cuts: Vec<(u64, u64)>,
 }
@@ -85,7 +106,7 @@ pub struct Active {
 impl std::fmt::Debug for Active {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Active")
-            .field("items", &self.entries.len())
+            .field("items", &self.items())
             .field("length", &self.length())
             .finish_non_exhaustive()
     }
@@ -102,21 +123,30 @@ impl Active {
         Arc::new(Self {
             file,
             entries: SkipMap::new(),
+            items: AtomicU64::new(0),
             length: AtomicU64::new(length),
             synced: AtomicU64::new(0),
-            retired: AtomicBool::new(false),
             cuts,
         })
     }
 
-    /// Makes an entry visible, in place of an earlier one of its position.
+    /// Makes an entry visible, in place of an earlier one of its position. A removal stands for
+    /// good.
     pub fn add(&self, entry: Entry) {
-        self.entries.insert(entry.position(), entry);
+        match self.find(entry.channel, &entry.key) {
+            Some(earlier) if earlier.removed => return,
+            Some(_) => {}
+            None => {
+                self.items.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let key = (entry.channel, entry.key, Reverse(entry.offset));
+        self.entries.insert(key, entry);
     }
 
     /// How many entries.
     pub fn items(&self) -> u64 {
-        self.entries.len() as u64
+        self.items.load(Ordering::Relaxed)
     }
 
     /// The bytes written.
@@ -139,25 +169,22 @@ impl Active {
         self.synced.fetch_max(offset, Ordering::AcqRel);
     }
 
-    /// Whether the writer has let go of it.
-    pub fn retired(&self) -> bool {
-        self.retired.load(Ordering::Acquire)
-    }
-
-    /// The writer lets go of it: it will not grow any more.
-    pub fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
-    }
-
     /// The entry of that position.
     pub fn find(&self, channel: ChannelId, key: &ItemKey) -> Option<Entry> {
-        self.entries.get(&(channel, *key)).map(|e| *e.value())
+        let all = (channel, *key, Reverse(u64::MAX))..=(channel, *key, Reverse(0));
+        // The latest one.
+        self.entries.range(all).next().map(|entry| *entry.value())
     }
 
     /// As [`SealedIndex::ascend`].
     pub fn ascend(&self, channel: ChannelId, from: &ItemKey, mut take: impl FnMut(&Entry) -> bool) {
-        for entry in self.entries.range((channel, *from)..) {
-            if entry.key().0 != channel || !take(entry.value()) {
+        let all = (channel, *from, Reverse(u64::MAX))..;
+        let mut last = None;
+        for entry in self.entries.range(all).map(|entry| *entry.value()) {
+            if last.replace(entry.position()) == Some(entry.position()) {
+                continue;
+            }
+            if entry.channel != channel || !take(&entry) {
                 return;
             }
         }
@@ -170,8 +197,15 @@ impl Active {
         from: &ItemKey,
         mut take: impl FnMut(&Entry) -> bool,
     ) {
-        for entry in self.entries.range(..=(channel, *from)).rev() {
-            if entry.key().0 != channel || !take(entry.value()) {
+        let all = ..=(channel, *from, Reverse(0));
+        let entries = self.entries.range(all).rev().map(|entry| *entry.value());
+        let mut entries = entries.peekable();
+        while let Some(entry) = entries.next() {
+            // Downwards the latest of a position comes last.
+            if entries.peek().map(Entry::position) == Some(entry.position()) {
+                continue;
+            }
+            if entry.channel != channel || !take(&entry) {
                 return;
             }
         }
@@ -179,7 +213,9 @@ impl Active {
 
     /// Every entry, in order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.entries.iter().map(|entry| *entry.value())
+        let mut last = None;
+        let entries = self.entries.iter().map(|entry| *entry.value());
+        entries.filter(move |e| last.replace(e.position()) != Some(e.position()))
     }
 }
 

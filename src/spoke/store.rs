@@ -66,9 +66,15 @@ pub trait SpokeStore: Send + Sync {
         key: &ItemKey,
         mode: ReadMode,
     ) -> Result<Option<StoredItem>, ReadError> {
-        match self.find(channel, key, mode)? {
-            Some(entry) => self.read(&entry, mode).map(Some),
-            None => Ok(None),
+        loop {
+            let Some(entry) = self.find(channel, key, mode)? else {
+                return Ok(None);
+            };
+            match self.read(&entry, mode) {
+                // Stored anew, removed or expired between the two: look again.
+                Err(ReadError::Gone { .. }) => {}
+                read => return read.map(Some),
+            }
         }
     }
 
@@ -83,6 +89,11 @@ pub trait SpokeStore: Send + Sync {
 
     /// Why the store takes no appends any more, if so.
     fn failure(&self) -> Option<String>;
+
+    /// What the store may have lost was fetched from elsewhere: from now on, and after the next
+    /// start, it counts as intact again, but for damage that it knows of. `done` hears when that is
+    /// on disk.
+    fn made_whole(&self, done: Done);
 
     /// Stores what is queued, marks the store clean as of `now`, and stops.
     fn close(&self, now: Millis);
@@ -237,6 +248,13 @@ pub enum ReadError {
     #[error("segment {segment} has lost records")]
     Incomplete {
         /// The segment.
+        segment: SegmentId,
+    },
+    /// The entry does not stand any more: since it was looked up its item was removed or stored
+    /// anew, or has expired. Looking it up again tells which.
+    #[error("segment {segment}: the item is not there any more")]
+    Gone {
+        /// The segment, or another one of its time.
         segment: SegmentId,
     },
     /// The store is being opened or closed, or cannot promise anything now.

@@ -9,22 +9,20 @@ use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
-use super::clockfile::{ClockFile, ClockMark};
 use super::files::is_full;
 use super::header::{FORMAT, HEADER_LEN, SegmentHeader, salt};
 use super::housekeeping::Chore;
 use super::ids::{ChannelId, SegmentId};
 use super::index::Entry;
 use super::log::{Durability, Shared};
+use super::queue::{Command, Queue};
 use super::record::{BatchHead, Encoded, ItemFlags, Record};
 use super::segment::{Active, Segment, State};
 use super::store::{Append, AppendError, Done, Removal};
-use crate::env::Millis;
+use crate::env::{BootTime, Millis};
 
 /// How far the clock mark on disk runs ahead of the clock, in milliseconds.
 pub(super) const MARK_AHEAD: i64 = 1000;
@@ -33,41 +31,9 @@ pub(super) const MARK_AHEAD: i64 = 1000;
 const COPY_MAX: usize = 16 * 1024;
 /// The most bytes written in one call.
 const WRITE_MAX: u64 = 32 * 1024 * 1024;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    Append(Append),
-    Remove(Removal),
-    AdvanceMark(Done),
-    Close(Millis, std::sync::mpsc::Sender<()>),
-}
-
-/// The queue before the writer. What stands in it is bounded by the bodies that the hub has in
-/// flight, whose permits are held until they are answered.
-#[derive(Default)]
-pub(super) struct Queue {
-    commands: Mutex<Vec<Command>>,
-    arrived: Condvar,
-}
-
-impl Queue {
-    pub(super) fn push(&self, command: Command) {
-        let mut commands = self.commands.lock();
-        commands.push(command);
-        if commands.len() == 1 {
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Waits for commands for at most that long, and takes them all.
-    fn take(&self, patience: Duration) -> Vec<Command> {
-        let mut commands = self.commands.lock();
-        if commands.is_empty() {
-            self.arrived.wait_for(&mut commands, patience);
-        }
-        std::mem::take(&mut *commands)
-    }
-}
+/// The most segments that are written at a time. Late items come for any bucket, and each batch of
+/// them must not cost a segment of its own; nor may each bucket keep a segment in memory.
+const OPEN_MAX: usize = 64;
 
 /// A segment that the writer appends to.
 struct Open {
@@ -75,6 +41,8 @@ struct Open {
     active: Arc<Active>,
     length: u64,
     items: u64,
+    /// When it was last written to.
+    touched: BootTime,
 }
 
 /// One record of a batch.
@@ -97,42 +65,35 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     chores: Sender<Chore>,
-    clock_file: ClockFile,
     open: HashMap<Millis, Open>,
-    /// Segments that it has let go of, and not handed over to be sealed yet.
-    retired: Vec<Arc<Segment>>,
+    /// Segments that take no more, and wait for what was just written to them to be visible.
+    retiring: Vec<Arc<Segment>>,
 }
 
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        queue: Arc<Queue>,
-        chores: Sender<Chore>,
-        clock_file: ClockFile,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, queue: Arc<Queue>, chores: Sender<Chore>) -> Self {
         Self {
             shared,
             queue,
             chores,
-            clock_file,
             open: HashMap::new(),
-            retired: Vec::new(),
+            retiring: Vec::new(),
         }
     }
 
-    /// Works until the store is closed.
+    /// Works until the store is closed, or nobody has it any more.
     pub(super) fn run(mut self) {
-        loop {
-            let commands = self.queue.take(Duration::from_secs(1));
-            let mut close = None;
+        while let Some(commands) = self.queue.take(Duration::from_secs(1)) {
+            let mut closers = Vec::new();
             let mut lines = Vec::with_capacity(commands.len());
-            let mut marks = Vec::new();
+            let (mut marks, mut wholes) = (Vec::new(), Vec::new());
             for command in commands {
                 match command {
                     Command::Append(append) => lines.push(self.append_line(append)),
                     Command::Remove(removal) => lines.extend(self.removal_line(removal)),
                     Command::AdvanceMark(done) => marks.push(done),
-                    Command::Close(now, closed) => close = Some((now, closed)),
+                    Command::Whole(done) => wholes.push(done),
+                    Command::Close(now, closed) => closers.push((now, closed)),
                 }
             }
             if !lines.is_empty() {
@@ -141,12 +102,17 @@ impl Writer {
             if !marks.is_empty() {
                 self.advance_mark(marks);
             }
+            if !wholes.is_empty() {
+                self.made_whole(wholes);
+            }
             self.retire_old();
-            self.hand_over();
-            if let Some((now, closed)) = close {
-                self.close(now);
-                // The closer may have given up waiting.
-                let _ = closed.send(());
+            self.pass_on();
+            if let Some((now, _)) = closers.first() {
+                self.close(*now);
+                for (_, closed) in closers {
+                    // The closer may have given up waiting.
+                    let _ = closed.send(());
+                }
                 break;
             }
         }
@@ -195,10 +161,12 @@ impl Writer {
             answer(lines, &Err(AppendError::Failed { reason }));
             return;
         }
+        let lines = self.refuse_without_room(lines);
         let mark = self.shared.clock.now().plus(MARK_AHEAD);
         let started = self.shared.clock.boot();
         let mut written = Vec::new();
-        for (bucket, group) in by_bucket(lines) {
+        let mut groups = by_bucket(lines).into_iter();
+        while let Some((bucket, group)) = groups.next() {
             let Err((error, unwritten)) = self.write_group(bucket, group, mark, &mut written)
             else {
                 continue;
@@ -209,8 +177,9 @@ impl Writer {
                 answer(unwritten, &Err(AppendError::Full));
             } else {
                 let reason = self.shared.fail(format!("write: {error}"));
+                let untried = groups.flat_map(|(_, group)| group);
                 let lines = unwritten.into_iter().chain(lines_of(written));
-                answer(lines, &Err(AppendError::Failed { reason }));
+                answer(lines.chain(untried), &Err(AppendError::Failed { reason }));
                 return;
             }
         }
@@ -237,6 +206,27 @@ impl Writer {
         answer(lines_of(written), &Ok(()));
     }
 
+    /// Refuses the items that would touch the disk's reserve: it is looked at only now and then, and
+    /// a burst could use all of it up in between.
+    fn refuse_without_room(&self, lines: Vec<Line>) -> Vec<Line> {
+        let room = self.shared.room.load(Ordering::Relaxed);
+        let mut taken = 0u64;
+        let (fitting, over): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| {
+            let with = taken.saturating_add(line.record.record_len());
+            let removes = line.entry.as_ref().is_some_and(|entry| entry.removed);
+            let fits = removes || with <= room;
+            if fits {
+                taken = with;
+            }
+            fits
+        });
+        self.shared
+            .room
+            .store(room.saturating_sub(taken), Ordering::Relaxed);
+        answer(over, &Err(AppendError::Full));
+        fitting
+    }
+
     /// Advances the clock mark where no batch did, and answers those who wait for it.
     fn advance_mark(&mut self, waiting: Vec<Done>) {
         let now = self.shared.clock.now();
@@ -244,10 +234,27 @@ impl Writer {
         if let Some(reason) = self.shared.failure() {
             outcome = Err(AppendError::Failed { reason });
         } else if self.shared.mark.load(Ordering::Acquire) <= now.get()
-            && let Err(error) = self.write_mark(now.plus(MARK_AHEAD), false)
+            && let Err(error) = self.shared.write_mark(now.plus(MARK_AHEAD), false)
         {
             let reason = self.shared.fail(format!("clock mark: {error}"));
             outcome = Err(AppendError::Failed { reason });
+        }
+        for done in waiting {
+            done(outcome.clone());
+        }
+    }
+
+    /// Nothing that was promised is missing any more: that goes on disk, and then holds.
+    fn made_whole(&mut self, waiting: Vec<Done>) {
+        let outcome = match self.shared.failure() {
+            Some(reason) => Err(AppendError::Failed { reason }),
+            None => self.shared.replace_mark(false).map_err(|error| {
+                let reason = self.shared.fail(format!("clock mark: {error}"));
+                AppendError::Failed { reason }
+            }),
+        };
+        if outcome.is_ok() {
+            self.shared.doubt.store(false, Ordering::Relaxed);
         }
         for done in waiting {
             done(outcome.clone());
@@ -335,8 +342,10 @@ impl Writer {
         }
         let result = open.active.file.write_at(&plan.slices(), start);
         if let Err(error) = result {
-            // Cut off whatever part got there. If even that fails, nobody can tell what did.
-            let undone = open.active.file.truncate(start);
+            // Cut off whatever part got there, on disk too: it must not come back with a power loss,
+            // under what will be written in its place. If even that fails, nobody can tell what did.
+            let file = &open.active.file;
+            let undone = file.truncate(start).and_then(|()| file.sync());
             return match undone {
                 Ok(()) => Err((error, chunk)),
                 Err(second) => Err((io::Error::other(format!("{error}; {second}")), chunk)),
@@ -350,6 +359,7 @@ impl Writer {
         }
         open.length = at;
         open.items += lines.len() as u64;
+        open.touched = self.shared.clock.boot();
         Ok(Written {
             segment: Arc::clone(&open.segment),
             active: Arc::clone(&open.active),
@@ -379,6 +389,12 @@ impl Writer {
     /// The segment of the bucket that is open, or a new one.
     fn opened(&mut self, bucket: Millis) -> io::Result<&mut Open> {
         if !self.open.contains_key(&bucket) {
+            if self.open.len() >= OPEN_MAX {
+                let idlest = self.open.iter().min_by_key(|(_, open)| open.touched);
+                if let Some(idlest) = idlest.map(|(bucket, _)| *bucket) {
+                    self.retire(idlest);
+                }
+            }
             let open = self.create(bucket)?;
             self.open.insert(bucket, open);
         }
@@ -405,8 +421,11 @@ impl Writer {
             boot: self.shared.boot,
             synced: self.shared.options.durability == Durability::Fsync,
         };
+        // On disk before anything is acknowledged: after a power loss it says that there was
+        // something, if nothing else does.
         let made = file
             .write_at(&[IoSlice::new(&header.encode())], 0)
+            .and_then(|()| file.sync())
             .and_then(|()| self.shared.files.sync_folder());
         if let Err(error) = made {
             let _ = self.shared.files.remove(&id.log_name());
@@ -415,54 +434,69 @@ impl Writer {
         let active = Active::new(file, HEADER_LEN as u64);
         let state = State::Active(Arc::clone(&active));
         let segment = Segment::new(id, salt(self.shared.id, id), state);
+        let layout = self.shared.layout.lock();
         self.shared.segments.insert(id, Arc::clone(&segment));
+        drop(layout);
         Ok(Open {
             segment,
             active,
             length: HEADER_LEN as u64,
             items: 0,
+            touched: self.shared.clock.boot(),
         })
     }
 
-    /// Lets go of segments whose bucket has passed.
+    /// Lets go of segments whose bucket has passed, and to which nothing came for a while.
     fn retire_old(&mut self) {
         if self.open.is_empty() {
             return;
         }
-        let late = self
-            .shared
-            .clock
-            .now()
-            .minus(self.shared.options.late_millis);
+        let shared = &self.shared;
+        let late = shared.options.late_millis;
+        let patience = Duration::from_millis(u64::try_from(late).unwrap_or(0));
+        let (now, boot) = (shared.clock.now(), shared.clock.boot());
         let passed: Vec<Millis> = self
             .open
-            .keys()
-            .filter(|bucket| self.shared.directory.end(**bucket) <= late)
-            .copied()
+            .iter()
+            .filter(|(bucket, open)| {
+                shared.directory.end(**bucket) <= now.minus(late)
+                    && boot.saturating_sub(open.touched) >= patience
+            })
+            .map(|(bucket, _)| *bucket)
             .collect();
         for bucket in passed {
             self.retire(bucket);
         }
     }
 
+    /// Lets go of a segment. It is passed on once the batch is complete: until then housekeeping
+    /// would seal it without what was just written to it.
     fn retire(&mut self, bucket: Millis) {
         if let Some(open) = self.open.remove(&bucket) {
-            open.active.retire();
-            self.retired.push(open.segment);
+            self.retiring.push(open.segment);
         }
     }
 
-    /// Hands segments over to be sealed. Not before the batch that filled them is visible: a seal
-    /// takes what is visible for all there is, and ends the log behind it.
-    fn hand_over(&mut self) {
-        for segment in self.retired.drain(..) {
+    /// Passes on the segments that were let go of.
+    fn pass_on(&mut self) {
+        for segment in self.retiring.drain(..) {
             // Housekeeping outlives the writer, unless the store is being dropped.
             let _ = self.chores.send(Chore::Seal(segment));
         }
     }
 
-    /// Leaves everything on disk and says in the clock file that nothing was promised past `now`.
+    /// Leaves everything on disk, sealed if there is room for the indexes, and says in the clock
+    /// file that nothing was promised past `now`.
     fn close(&mut self, now: Millis) {
+        let buckets: Vec<Millis> = self.open.keys().copied().collect();
+        for bucket in buckets {
+            self.retire(bucket);
+        }
+        self.pass_on();
+        let (sealed, wait) = channel();
+        let _ = self.chores.send(Chore::Sealed(sealed));
+        // It answers once it has tried, unless it has ended.
+        let _ = wait.recv();
         if self.shared.failure().is_some() {
             return;
         }
@@ -471,33 +505,19 @@ impl Writer {
             active.set_synced(active.length());
             Ok::<(), io::Error>(())
         });
-        if let Err(error) = synced.and_then(|()| self.write_mark(now, true)) {
-            tracing::warn!(%error, "the store could not be marked clean; the next start checks it");
+        if let Err(error) = synced.and_then(|()| self.shared.write_mark(now, true)) {
+            self.shared.fail(format!("close: {error}"));
         }
-    }
-
-    /// Puts the clock mark into its own file.
-    fn write_mark(&mut self, mark: Millis, clean: bool) -> io::Result<()> {
-        let sequence = self.shared.next_sequence();
-        self.clock_file.write(&ClockMark {
-            sequence,
-            mark,
-            clean,
-        })?;
-        if !clean {
-            self.shared.mark.fetch_max(mark.get(), Ordering::Release);
-        }
-        Ok(())
     }
 
     /// Answers what still comes after the end, for as long as somebody can ask.
     fn refuse_forever(self) {
-        while Arc::strong_count(&self.queue) > 1 {
-            for command in self.queue.take(Duration::from_millis(100)) {
+        while let Some(commands) = self.queue.take(Duration::from_secs(60)) {
+            for command in commands {
                 let done = match command {
                     Command::Append(append) => append.done,
                     Command::Remove(removal) => removal.done,
-                    Command::AdvanceMark(done) => done,
+                    Command::AdvanceMark(done) | Command::Whole(done) => done,
                     Command::Close(_, closed) => {
                         let _ = closed.send(());
                         continue;

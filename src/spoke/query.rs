@@ -1,0 +1,314 @@
+//! How the segmented log is read: by key, by range, and an item's record.
+//!
+//! Readers never wait for the writer: they look at sealed indexes and at the active index, to
+//! which entries are only added, and read records at their offsets.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::directory::Direction;
+use super::files::LogFile;
+use super::ids::{ChannelId, SegmentId};
+use super::index::{Entry, IndexError, ReadMode, read_mode};
+use super::large::LargePayload;
+use super::log::Shared;
+use super::record::{FRAME_LEN, Frame, Record, decode_body};
+use super::scan::checksum;
+use super::segment::{Segment, State};
+use super::store::{Range, ReadError, StoredItem, StoredPayload};
+use crate::env::Millis;
+use crate::item::ItemKey;
+
+/// Payloads above this many bytes are read part by part.
+const LARGE: u64 = 1024 * 1024;
+
+impl Shared {
+    pub(super) fn find(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Entry>, ReadError> {
+        let bucket = self.directory.bucket(key.millis);
+        let missing = || match self.damage.of(channel, bucket, bucket) {
+            Some(segment) => Err(ReadError::Incomplete { segment }),
+            None => Ok(None),
+        };
+        if self.directory.next(channel, bucket, Direction::Ascending) != Some(bucket) {
+            return missing();
+        }
+        let mut found = None;
+        for segment in self.in_bucket(bucket) {
+            let entry = match &*segment.state() {
+                State::Active(active) => active.find(channel, key),
+                State::Sealed(_) => match self.opened(&segment, mode)? {
+                    Some(open) => open
+                        .index
+                        .find(channel, key, mode)
+                        .map_err(|e| self.index_error(segment.id, e))?,
+                    None => None,
+                },
+            };
+            match entry {
+                Some(entry) if entry.removed => return Ok(None),
+                Some(entry) => found = Some(entry),
+                None => {}
+            }
+        }
+        found.map_or_else(missing, |entry| Ok(Some(entry)))
+    }
+
+    pub(super) fn range(&self, range: &Range, mode: ReadMode) -> Result<Vec<Entry>, ReadError> {
+        let mut out = Vec::new();
+        if range.from >= range.to {
+            return Ok(out);
+        }
+        let last_millis = if range.to.suffix.is_empty() {
+            range.to.millis.minus(1)
+        } else {
+            range.to.millis
+        };
+        let (low, high) = (
+            self.directory.bucket(range.from.millis),
+            self.directory.bucket(last_millis),
+        );
+        let mut at = match range.direction {
+            Direction::Ascending => low,
+            Direction::Descending => high,
+        };
+        let mut last = at;
+        while out.len() < range.limit {
+            let next = self.directory.next(range.channel, at, range.direction);
+            let Some(bucket) = next.filter(|bucket| (low..=high).contains(bucket)) else {
+                // Nothing up to the range's far end.
+                last = match range.direction {
+                    Direction::Ascending => high,
+                    Direction::Descending => low,
+                };
+                break;
+            };
+            self.range_in(bucket, range, mode, &mut out)?;
+            last = bucket;
+            at = match range.direction {
+                Direction::Ascending => self.directory.end(bucket),
+                Direction::Descending => bucket.minus(1),
+            };
+        }
+        let (from, to) = match range.direction {
+            Direction::Ascending => (low, last),
+            Direction::Descending => (last, high),
+        };
+        match self.damage.of(range.channel, from, to) {
+            Some(segment) => Err(ReadError::Incomplete { segment }),
+            None => Ok(out),
+        }
+    }
+
+    /// Adds what a bucket holds of a range, until the range's limit is reached.
+    fn range_in(
+        &self,
+        bucket: Millis,
+        range: &Range,
+        mode: ReadMode,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), ReadError> {
+        let mut range = *range;
+        loop {
+            let wanted = range.limit - out.len();
+            let mut merged: Vec<Entry> = Vec::new();
+            // A list that was cut by the limit is complete only up to its last key.
+            let mut complete_to = None;
+            for segment in self.in_bucket(bucket) {
+                let (entries, cut) = self.range_of(&segment, &range, wanted, mode)?;
+                if let (true, Some(last)) = (cut, entries.last()) {
+                    complete_to = Some(match (complete_to, range.direction) {
+                        (None, _) => last.key,
+                        (Some(key), Direction::Ascending) => last.key.min(key),
+                        (Some(key), Direction::Descending) => last.key.max(key),
+                    });
+                }
+                merged.extend(entries);
+            }
+            // Of several entries of a key the latest stands, and a removal for good: it comes first.
+            merged.reverse();
+            merged.sort_by_key(|entry| (entry.key, !entry.removed));
+            merged.dedup_by_key(|entry| entry.key);
+            if range.direction == Direction::Descending {
+                merged.reverse();
+            }
+            let complete = |entry: &Entry| match (complete_to, range.direction) {
+                (None, _) => true,
+                (Some(key), Direction::Ascending) => entry.key <= key,
+                (Some(key), Direction::Descending) => entry.key >= key,
+            };
+            let kept = merged.into_iter().filter(|e| complete(e) && !e.removed);
+            out.extend(kept.take(wanted));
+            match complete_to {
+                Some(key) if out.len() < range.limit => match range.direction {
+                    Direction::Ascending => range.from = key.successor(),
+                    Direction::Descending => range.to = key,
+                },
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// What one segment holds of a range, removed items included, and whether the limit cut it.
+    fn range_of(
+        &self,
+        segment: &Segment,
+        range: &Range,
+        limit: usize,
+        mode: ReadMode,
+    ) -> Result<(Vec<Entry>, bool), ReadError> {
+        let mut entries = Vec::new();
+        let mut cut = false;
+        let (low, high) = (range.from, range.to);
+        let take = |entry: &Entry| {
+            let inside = entry.key >= low && entry.key < high;
+            let beyond = match range.direction {
+                Direction::Ascending => entry.key >= high,
+                Direction::Descending => entry.key < low,
+            };
+            if beyond {
+                return false;
+            }
+            if inside {
+                entries.push(*entry);
+            }
+            cut = entries.len() >= limit;
+            !cut
+        };
+        let channel = range.channel;
+        match (&*segment.state(), range.direction) {
+            (State::Active(active), Direction::Ascending) => active.ascend(channel, &low, take),
+            (State::Active(active), Direction::Descending) => active.descend(channel, &high, take),
+            (State::Sealed(_), direction) => {
+                let Some(open) = self.opened(segment, mode)? else {
+                    return Ok((entries, false));
+                };
+                match direction {
+                    Direction::Ascending => open.index.ascend(channel, &low, mode, take),
+                    Direction::Descending => open.index.descend(channel, &high, mode, take),
+                }
+                .map_err(|e| self.index_error(segment.id, e))?;
+            }
+        }
+        Ok((entries, cut))
+    }
+
+    pub(super) fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError> {
+        let bucket = self.directory.bucket(entry.key.millis);
+        let mut error = None;
+        for segment in self.in_bucket(bucket) {
+            let item = match self.held_in(&segment, entry, mode) {
+                Ok(Some(log)) => read_item(&log, &segment, entry, mode),
+                Ok(None) => continue,
+                Err(error) => Err(error),
+            };
+            match item {
+                Ok(item) => return Ok(item),
+                Err(ReadError::NotCached) => return Err(ReadError::NotCached),
+                // Another segment of the bucket may hold it, and be whole.
+                Err(other) => error = Some(other),
+            }
+        }
+        let segment = SegmentId { bucket, number: 0 };
+        Err(error.unwrap_or(ReadError::Gone { segment }))
+    }
+
+    /// The segment's log, if it is this segment that the entry is of.
+    fn held_in(
+        &self,
+        segment: &Segment,
+        entry: &Entry,
+        mode: ReadMode,
+    ) -> Result<Option<Arc<dyn LogFile>>, ReadError> {
+        let (channel, key) = entry.position();
+        let (log, held) = match &*segment.state() {
+            State::Active(active) => (Arc::clone(&active.file), active.find(channel, &key)),
+            State::Sealed(_) => {
+                let Some(open) = self.opened(segment, mode)? else {
+                    return Ok(None);
+                };
+                let held = open.index.find(channel, &key, mode);
+                let held = held.map_err(|e| self.index_error(segment.id, e))?;
+                (Arc::clone(&open.log), held)
+            }
+        };
+        Ok((held == Some(*entry)).then_some(log))
+    }
+}
+
+/// Reads an item's record and checks it.
+fn read_item(
+    log: &Arc<dyn LogFile>,
+    segment: &Segment,
+    entry: &Entry,
+    mode: ReadMode,
+) -> Result<StoredItem, ReadError> {
+    let id = segment.id;
+    let damaged = || {
+        crate::metric::damaged_record();
+        tracing::error!(segment = %id, offset = entry.offset, key = %entry.key, "a record is damaged");
+        ReadError::Damaged {
+            segment: id,
+            offset: entry.offset,
+        }
+    };
+    let body_len = u64::from(entry.body_len);
+    let large = body_len > LARGE;
+    if large && mode == ReadMode::Cached {
+        return Err(ReadError::NotCached);
+    }
+    let first = if large {
+        super::record::HEAD_MAX as u64
+    } else {
+        body_len
+    };
+    let bytes = read_mode(&**log, entry.offset, FRAME_LEN + first as usize, mode);
+    // The index says that it is there, so a log that ends before it is damaged.
+    let io_error = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(),
+        _ => ReadError::Io {
+            segment: id,
+            source,
+        },
+    };
+    let bytes = Bytes::from(bytes.map_err(|e| match e {
+        IndexError::NotCached => ReadError::NotCached,
+        IndexError::Io(source) => io_error(source),
+        IndexError::Damaged(_) => damaged(),
+    })?);
+    let frame = Frame::decode(&bytes, segment.salt, entry.offset).map_err(|_| damaged())?;
+    let body = bytes.slice(FRAME_LEN..);
+    let body_at = entry.offset + FRAME_LEN as u64;
+    let sum = if large {
+        checksum(&**log, body_at, body_len).map_err(io_error)?
+    } else {
+        xxh3_64(&body)
+    };
+    if frame.body_len != entry.body_len || frame.body_sum != sum {
+        return Err(damaged());
+    }
+    let Ok((Record::Item(head), head_len)) = decode_body(&body) else {
+        return Err(damaged());
+    };
+    if frame.channel != entry.channel || head.key != entry.key {
+        return Err(damaged());
+    }
+    let payload = if large {
+        let at = body_at + head_len as u64;
+        StoredPayload::Large(LargePayload::new(
+            Arc::clone(log),
+            at,
+            body_len - head_len as u64,
+        ))
+    } else {
+        StoredPayload::Whole(body.slice(head_len..))
+    };
+    Ok(StoredItem { head, payload })
+}

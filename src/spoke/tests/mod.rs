@@ -1,0 +1,20 @@
+//! Tests of the store as a whole, on simulated disks.
+
+mod rig;
+
+mod close;
+mod crash;
+mod cuts;
+mod damage;
+mod damage_kept;
+mod doubt;
+mod duplicates;
+mod expiry;
+mod faults;
+mod full;
+mod fuzz;
+mod lost;
+mod memory;
+mod model;
+mod races;
+mod scale;
