@@ -1,8 +1,8 @@
 //! Whether asking for one second of a channel takes longer as the channel grows.
 //!
-//! Each channel is filled by bulk inserts. In the middle of it, with a pause before and after, some
-//! single items are inserted, and it is the second of most of them that is asked for later: it
-//! holds about as much in each channel, and lies neither at its end nor at its beginning.
+//! In the middle of each channel, with a pause before and after, some items are inserted, and it is
+//! the second of most of them that is asked for later: it holds about as much in each channel, and
+//! lies neither at its end nor at its beginning.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,13 +23,10 @@ use crate::summary::Summary;
 
 /// Longer than a second, so that what comes after lies in another one.
 const PAUSE: Duration = Duration::from_millis(1_100);
-/// Items of one bulk insert.
-const BULK_ITEMS: u64 = 1_000;
 /// Connections that insert.
-const LANES: usize = 4;
+const LANES: u64 = 64;
 /// The longest answer that is looked into.
 const ANSWER_MAX: usize = 64 * 1_024 * 1_024;
-const BOUNDARY: &str = "hub-bench-boundary-2c9f4e";
 
 /// What the channels are to hold.
 #[derive(Debug, Clone)]
@@ -74,7 +71,7 @@ pub async fn fill(target: &Target, plan: &Plan) -> Result<Vec<Probe>, BenchError
         .collect();
     for (size, channel) in &channels {
         prepare::channel(target, &mut connection, channel).await?;
-        bulks(target, channel, size / 2, plan.item_len).await?;
+        inserts(target, channel, size / 2, plan.item_len).await?;
     }
     tokio::time::sleep(PAUSE).await;
     let mut seconds = Vec::new();
@@ -91,7 +88,7 @@ pub async fn fill(target: &Target, plan: &Plan) -> Result<Vec<Probe>, BenchError
     let mut probes = Vec::new();
     for ((size, channel), (path, items)) in channels.into_iter().zip(seconds) {
         let rest = (size - size / 2).saturating_sub(plan.second_items as u64);
-        bulks(target, &channel, rest, plan.item_len).await?;
+        inserts(target, &channel, rest, plan.item_len).await?;
         let body_len = check(target, &path, items).await?;
         probes.push(Probe {
             channel_items: size / 2 + plan.second_items as u64 + rest,
@@ -125,22 +122,22 @@ pub async fn measure(
     Ok(load.run().await?.summary)
 }
 
-/// Inserts so many items in bulk.
-async fn bulks(
+/// Inserts so many items, over many connections.
+async fn inserts(
     target: &Target,
     channel: &str,
     count: u64,
     item_len: usize,
 ) -> Result<(), BenchError> {
     let left = Arc::new(AtomicU64::new(count));
-    let path: Arc<str> = format!("{channel}/bulk").into();
+    let path: Arc<str> = channel.into();
     let mut tasks = JoinSet::new();
-    for _ in 0..LANES {
-        tasks.spawn(some_bulks(
+    for lane in 0..LANES {
+        tasks.spawn(some_inserts(
             target.clone(),
             Arc::clone(&path),
             Arc::clone(&left),
-            item_len,
+            Random::new(lane).bytes(item_len),
         ));
     }
     while let Some(end) = tasks.join_next().await {
@@ -149,61 +146,28 @@ async fn bulks(
     Ok(())
 }
 
-async fn some_bulks(
+async fn some_inserts(
     target: Target,
     path: Arc<str>,
     left: Arc<AtomicU64>,
-    item_len: usize,
+    item: Vec<u8>,
 ) -> Result<(), BenchError> {
-    let mut connection = None;
+    let mut connection = prepare::connect(&target, 1_024).await?;
     let mut request = Vec::new();
-    let mut written = 0;
-    let media = format!("multipart/mixed; boundary={BOUNDARY}");
-    loop {
-        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            (left > 0).then(|| left.saturating_sub(BULK_ITEMS))
-        });
-        let Ok(before) = before else {
-            return Ok(());
-        };
-        let count = before.min(BULK_ITEMS);
-        if written != count {
-            let bytes = bulk_body(count, item_len);
-            let body = Body {
-                media: &media,
-                bytes: &bytes,
-            };
-            target.write_request("POST", &path, Some(body), &mut request);
-            written = count;
-        }
-        if connection.is_none() {
-            connection = Some(prepare::connect(&target, 1_024).await?);
-        }
-        if let Some(connection) = &mut connection {
-            ask(connection, &request, 201).await?;
-        }
+    let body = Body {
+        media: "application/octet-stream",
+        bytes: &item,
+    };
+    target.write_request("POST", &path, Some(body), &mut request);
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
+    {
+        ask(&mut connection, &request, 201).await?;
     }
-}
-
-/// A body with so many items of that length.
-fn bulk_body(count: u64, item_len: usize) -> Vec<u8> {
-    let mut random = Random::new(count);
-    let mut body = Vec::with_capacity(count as usize * (item_len + 90));
-    for _ in 0..count {
-        body.extend_from_slice(b"--");
-        body.extend_from_slice(BOUNDARY.as_bytes());
-        body.extend_from_slice(b"\r\nContent-Type: text/plain\r\n\r\n");
-        let start = body.len();
-        // Letters, so that no item can hold the boundary.
-        let bytes = random.bytes(item_len);
-        body.extend(bytes.iter().map(|byte| b'a' + byte % 26));
-        debug_assert_eq!(body.len(), start + item_len);
-        body.extend_from_slice(b"\r\n");
-    }
-    body.extend_from_slice(b"--");
-    body.extend_from_slice(BOUNDARY.as_bytes());
-    body.extend_from_slice(b"--\r\n");
-    body
+    Ok(())
 }
 
 /// The path of the second in which most of these items lie, and how many do.
@@ -270,20 +234,6 @@ mod tests {
         );
         assert_eq!(fullest_second(&[]), None);
         assert_eq!(fullest_second(&["/channel/c".to_owned()]), None);
-    }
-
-    #[test]
-    fn a_bulk_has_its_items_between_boundaries() {
-        let body = String::from_utf8(bulk_body(3, 10)).unwrap();
-        let parts: Vec<&str> = body.split(&format!("--{BOUNDARY}")).collect();
-        assert_eq!(parts.len(), 5);
-        assert_eq!((parts[0], parts[4]), ("", "--\r\n"));
-        for part in &parts[1..4] {
-            let item = part
-                .strip_prefix("\r\nContent-Type: text/plain\r\n\r\n")
-                .unwrap();
-            assert_eq!(item.strip_suffix("\r\n").unwrap().len(), 10);
-        }
     }
 
     #[test]
