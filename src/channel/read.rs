@@ -130,6 +130,11 @@ impl Reads {
         if *key < self.channels.grace_floor(channel) {
             return Ok(None);
         }
+        // Nobody stamps or accepts a key further ahead than its clock may be, and its clock is no
+        // further ahead of this one.
+        if key.millis > self.clock.now().plus(2 * self.settings.limits.max_skew) {
+            return Ok(None);
+        }
         self.behind_horizon(key.millis)?;
         let set = self.view.replica_set(channel.config.name.key(), key.millis);
         let mut denials = 0;

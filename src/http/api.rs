@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::header::{ACCEPT_ENCODING, EXPECT, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use hub_ring::Member;
 
-use super::body::{BodyError, BodyLimits, Coding, Inflight, Share, read};
+use super::body::{BodyError, BodyLimits, Coding, Inflight, Share, drain, read};
 use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
@@ -145,7 +145,7 @@ impl Call<'_> {
     /// The channel, or the answer of queries to one that does not exist: its name.
     pub(super) async fn known_channel(&self) -> Result<Arc<Channel>, Reply> {
         let found = self.channel().await?;
-        found.ok_or_else(|| reply::text(StatusCode::NOT_FOUND, self.name))
+        found.ok_or_else(|| reply::json_text(StatusCode::NOT_FOUND, self.name))
     }
 
     /// Whether the caller is on this machine, and nobody spoke for another one.
@@ -167,7 +167,7 @@ impl Call<'_> {
     pub(super) fn refuse_read_only(&self) -> Result<(), Reply> {
         if self.api.settings.read_only {
             let text = "this node is read-only";
-            return Err(reply::text(StatusCode::FORBIDDEN, text));
+            return Err(reply::json_text(StatusCode::FORBIDDEN, text));
         }
         Ok(())
     }
@@ -231,11 +231,11 @@ impl Api {
     /// Answers a request.
     pub async fn handle<B>(&self, request: Request<B>, origin: Origin) -> Reply
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let started = self.clock.boot();
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let request_id = self.request_id(&parts.headers);
         let route = grammar::parse(&parts.method, parts.uri.path());
         let label = match &route {
@@ -245,11 +245,17 @@ impl Api {
         };
         let base = self.base(&parts, origin);
         let mut reply = match route {
-            Ok(route) => self.answer(route, &parts, &base, origin, body).await,
+            Ok(route) => self.answer(route, &parts, &base, origin, &mut body).await,
             Err(wrong) => refuse_route(&wrong, &parts.uri, &base),
         };
         if parts.headers.contains_key(ACCEPT_ENCODING) && parts.method != Method::HEAD {
             reply = compress(reply, &parts.headers).await;
+        }
+        // A client that waits to be told to send its body is not to send it any more, and one that
+        // was too slow is not waited for again.
+        let waits = parts.headers.contains_key(EXPECT);
+        if !waits && reply.status() != StatusCode::REQUEST_TIMEOUT {
+            drain(body).await;
         }
         let spent = self.clock.boot().saturating_sub(started);
         let status = reply.status().as_u16();

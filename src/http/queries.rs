@@ -35,20 +35,16 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
     };
     let query = Query {
         from: ItemKey::first_of(path.start()),
+        // Also where that is yet to come: just after a restart, and on other nodes, keys may be
+        // stamped a little ahead of this clock, and belong to the next period.
         to: Some(ItemKey::first_of(path.end())),
         direction,
         limit: PAGE,
         stable: params.stable,
         epoch: epoch(&params),
     };
-    // A period that is not over ends, for now, where the present does.
-    let query = Query {
-        to: query.to.filter(|_| path.end() <= call.api.clock.now()),
-        ..query
-    };
-    let end = ItemKey::first_of(path.end());
     let limit = stable_limit(call, &channel, &params).await?;
-    let page = bounded_page(call, &channel, &query, &end).await?;
+    let page = page_of(call, &channel, &query).await?;
     let links = call.links();
     let repeat = params.repeat();
     let mut head = String::with_capacity(256 + page.keys.len() * 96);
@@ -68,7 +64,8 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
     );
     head.push_str(",\"uris\":[");
     push_uris(&mut head, &links, &page.keys);
-    let tail = format!("]}}{}}}", trace(call, &params, path.start(), &page));
+    let trace = trace(call, &params, path.start(), &page.keys, page.more);
+    let tail = format!("]}}{trace}}}");
     if !page.more {
         head.push_str(&tail);
         return Ok(reply::with_body(StatusCode::OK, JSON, head));
@@ -78,7 +75,6 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         links: call.links(),
         channel,
         query,
-        end,
         after: page.keys.last().copied(),
         tail,
     };
@@ -93,7 +89,6 @@ struct Rest {
     channel: Arc<Channel>,
     links: ChannelLinks,
     query: Query,
-    end: ItemKey,
     after: Option<ItemKey>,
     tail: String,
 }
@@ -127,8 +122,7 @@ impl Rest {
                 spoke::Direction::Descending => self.query.to = Some(last),
             }
         }
-        let mut page = self.reads.page(&self.channel, &self.query).await?;
-        page.keys.retain(|key| *key < self.end);
+        let page = self.reads.page(&self.channel, &self.query).await?;
         let mut text = String::with_capacity(page.keys.len() * 96);
         if !page.keys.is_empty() {
             text.push(',');
@@ -140,21 +134,10 @@ impl Rest {
     }
 }
 
-/// A page of a query that may be open-ended, without what lies at or past `end`.
-async fn bounded_page(
-    call: &Call<'_>,
-    channel: &Channel,
-    query: &Query,
-    end: &ItemKey,
-) -> Result<Page, Reply> {
+/// A page of a query.
+async fn page_of(call: &Call<'_>, channel: &Channel, query: &Query) -> Result<Page, Reply> {
     let page = call.core.reads.page(channel, query).await;
-    let name = channel.config.name.as_str();
-    let mut page = page.map_err(|wrong| reply::query_error(&wrong, name))?;
-    let before = page.keys.len();
-    page.keys.retain(|key| key < end);
-    let beyond = page.keys.len() < before;
-    page.more &= !(beyond && query.direction == spoke::Direction::Ascending);
-    Ok(page)
+    page.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))
 }
 
 /// The end of what a query may list: the stable time, or now.
@@ -310,15 +293,8 @@ async fn keys_beside(
 ) -> Result<Vec<ItemKey>, Reply> {
     let (low, high, walk) = match direction {
         Direction::Next => (from.successor(), None, spoke::Direction::Ascending),
-        Direction::Previous => {
-            // Below a position that is yet to come there may still be items to come, too.
-            let passed = from.millis < call.api.clock.now();
-            (
-                ItemKey::MIN,
-                passed.then_some(from),
-                spoke::Direction::Descending,
-            )
-        }
+        // Also below a position that is yet to come: keys may be a little ahead of this clock.
+        Direction::Previous => (ItemKey::MIN, Some(from), spoke::Direction::Descending),
     };
     let query = Query {
         from: low,
@@ -332,9 +308,7 @@ async fn keys_beside(
 }
 
 async fn keys_of(call: &Call<'_>, channel: &Channel, query: Query) -> Result<Vec<ItemKey>, Reply> {
-    let page = call.core.reads.page(channel, &query).await;
-    let name = channel.config.name.as_str();
-    let mut keys = page.map_err(|wrong| reply::query_error(&wrong, name))?.keys;
+    let mut keys = page_of(call, channel, &query).await?.keys;
     if query.direction == spoke::Direction::Descending {
         keys.reverse();
     }
@@ -391,7 +365,9 @@ pub(super) async fn seconds(
         links.push(&mut body, Link::Period(*second));
         body.push('"');
     }
-    body.push_str("]}}");
+    body.push_str("]}");
+    body.push_str(&trace(call, &params, from.start(), &seconds, false));
+    body.push('}');
     Ok(reply::with_body(StatusCode::OK, JSON, body))
 }
 
@@ -505,24 +481,29 @@ fn list(
     body.push_str(",\"uris\":[");
     push_uris(&mut body, &links, &keys);
     body.push_str("]}");
-    let page = Page { keys, more: false };
-    body.push_str(&trace(call, params, start, &page));
+    body.push_str(&trace(call, params, start, &keys, false));
     body.push('}');
     reply::with_body(StatusCode::OK, JSON, body)
 }
 
 /// Diagnostics, if they are asked for, as further fields of an object.
-fn trace(call: &Call<'_>, params: &Params, start: Millis, page: &Page) -> String {
+fn trace(
+    call: &Call<'_>,
+    params: &Params,
+    start: Millis,
+    listed: &[impl ToString],
+    more: bool,
+) -> String {
     let mut out = String::new();
     if params.trace {
-        let first = page.keys.first().map(ToString::to_string);
+        let first = listed.first().map(ToString::to_string);
         let steps = [
             format!("start {start}"),
             format!("stable {}", params.stable),
             format!(
                 "listed {}{}",
-                page.keys.len(),
-                if page.more { " and more" } else { "" }
+                listed.len(),
+                if more { " and more" } else { "" }
             ),
         ];
         let fields: [(&str, Value); 5] = [

@@ -212,8 +212,14 @@ impl Shared {
             match item {
                 Ok(item) => return Ok(item),
                 Err(ReadError::NotCached) => return Err(ReadError::NotCached),
-                // Another segment of the bucket may hold it, and be whole.
-                Err(other) => error = Some(other),
+                // Another segment of the bucket may hold it, and be whole. What is wrong with this
+                // one is looked into, so that it is known of and not met again by every reader.
+                Err(other) => {
+                    if matches!(other, ReadError::Damaged { .. }) {
+                        self.suspects.lock().insert(segment.id);
+                    }
+                    error = Some(other);
+                }
             }
         }
         let segment = SegmentId { bucket, number: 0 };

@@ -1,0 +1,95 @@
+//! A clean stop under load, beside a kill.
+
+use super::{Bar, PATIENCE, durability_of, sealing_often, verified_clean};
+use crate::failure::{Outcome, ensure};
+use crate::hub::Hub;
+use crate::latency::{Latency, millis};
+use crate::load::{Load, Plan};
+use crate::random::Choices;
+use crate::wait::{now, until};
+
+/// How much is done.
+#[derive(Debug, Clone)]
+pub struct Size {
+    /// The seed.
+    pub seed: u64,
+    /// Clients that write.
+    pub writers: u32,
+    /// How often the hub is stopped, and how often it is killed.
+    pub rounds: u32,
+}
+
+/// Runs it in that size.
+pub async fn rehearse(size: &Size) -> Bar {
+    let mut bar = Bar::new("stop");
+    match run(size).await {
+        Ok(numbers) => bar.numbers = numbers,
+        Err(failure) => bar.wrong.push(failure.to_string()),
+    }
+    bar
+}
+
+async fn run(size: &Size) -> Outcome<String> {
+    let choices = Choices::new(size.seed);
+    let mut hub = sealing_often(Hub::new()?, durability_of(size.seed));
+    hub.start().await?;
+    let client = hub.client();
+    let plan = Plan {
+        run: size.seed,
+        writers: size.writers,
+        channels: vec!["kept-0".to_owned(), "kept-1".to_owned()],
+        doomed: vec!["doomed-0".to_owned()],
+        item_max: 64 * 1024,
+    };
+    for channel in &plan.channels {
+        client.put_channel(channel).await?;
+    }
+    let mut load = Load::begin(&client, plan, choices.bits());
+    let (mut stopping, mut after_stop) = (Latency::default(), Latency::default());
+    let mut after_kill = Latency::default();
+    for round in 0..2 * size.rounds {
+        let goal = load.acked() + 300;
+        let acked = async || (load.acked() >= goal).then_some(());
+        until("inserts are acknowledged", PATIENCE, acked).await?;
+        let asked = now();
+        let stops = round.is_multiple_of(2);
+        if stops {
+            hub.stop().await?;
+            stopping.add(asked.elapsed());
+        } else {
+            hub.kill()?;
+        }
+        let quiet = load.quiet().await;
+        let ended = now();
+        hub.start().await?;
+        if stops {
+            after_stop.add(ended.elapsed());
+        } else {
+            after_kill.add(ended.elapsed());
+        }
+        verified_clean(&hub, load.recorder(), &choices).await?;
+        drop(quiet);
+    }
+    load.end().await;
+    let verdict = verified_clean(&hub, load.recorder(), &choices).await?;
+    hub.stop().await?;
+    let (stopped, killed) = (after_stop.percentile(50), after_kill.percentile(50));
+    // After a stop nothing needs to be waited for but the clocks of others.
+    ensure(stopped < killed.mul_f64(0.75), || {
+        format!(
+            "ready {} after a stop, {} after a kill",
+            millis(stopped),
+            millis(killed)
+        )
+    })?;
+    Ok(format!(
+        "{} stops and {} kills, seed {}: {verdict}; stopping takes {}, then ready after {}; \
+         after a kill {}",
+        size.rounds,
+        size.rounds,
+        size.seed,
+        millis(stopping.percentile(50)),
+        millis(stopped),
+        millis(killed),
+    ))
+}

@@ -1,0 +1,745 @@
+//! A hub process to ask, and clients that show everything of its answers.
+//!
+//! [`Hub::shared`] is one hub with every default, for tests that need nothing but channels of their
+//! own; [`Setup`] starts others. A hub is killed with its last handle, and a test that panics shows
+//! the log of its hub.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// After this long a condition is taken never to come true.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often conditions are looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// How much of a log is shown.
+const LOG_LINES: usize = 60;
+
+/// The version that the hub says it has.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Waits until `probe` gives something.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            assert!(started.elapsed() < PATIENCE, "{caller}: never: {what}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// Waits for something that must come.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`].
+#[track_caller]
+pub fn soon<T>(what: &str, coming: impl Future<Output = T>) -> impl Future<Output = T> {
+    let caller = std::panic::Location::caller();
+    async move {
+        tokio::time::timeout(PATIENCE, coming)
+            .await
+            .unwrap_or_else(|_| panic!("{caller}: never: {what}"))
+    }
+}
+
+/// A name that no other test of this process uses.
+pub fn unique(prefix: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("{prefix}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The `hub` command, without the settings of whoever runs the tests.
+pub fn hub_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hub"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HUB_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// How a hub is started. Starting it again after it has ended gives it its data back.
+pub struct Setup {
+    settings: Vec<(String, String)>,
+    folder: Arc<TempDir>,
+}
+
+impl Setup {
+    /// Every default, but for addresses and the pause before stopping.
+    pub fn new() -> Self {
+        Self {
+            settings: Vec::new(),
+            folder: Arc::new(TempDir::new().unwrap()),
+        }
+    }
+
+    /// With that setting, by the name of its variable without `HUB_`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a number is shorter than a reference to it"
+    )]
+    pub fn set(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings
+            .push((format!("HUB_{name}"), value.to_string()));
+        self
+    }
+
+    /// The folder that holds the hub's data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `hub serve` with these settings.
+    pub fn command(&self) -> Command {
+        let mut command = hub_command();
+        command
+            .arg("serve")
+            .env("HUB_HTTP_LISTEN", "127.0.0.1:0")
+            .env("HUB_OPS_LISTEN", "127.0.0.1:0")
+            .env("HUB_NODE_DATA_DIR", self.folder.path())
+            .env("HUB_SHUTDOWN_DELAY_SECONDS", "0")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a hub, and waits until it says that it is healthy.
+    pub async fn start(&self) -> Hub {
+        self.start_and_ask(None).await
+    }
+
+    /// As [`Self::start`], for a hub that says how it is at `health` only.
+    pub async fn start_and_ask(&self, health: Option<SocketAddr>) -> Hub {
+        let hub = self.start_only().await;
+        let health = health.unwrap_or(hub.address());
+        eventually("the hub is healthy", async || {
+            // Its own connection each time: what a hub counts must not count this one.
+            let mut raw = Raw::connect(health).await;
+            raw.send("GET /health HTTP/1.0\r\n\r\n").await;
+            (raw.answer().await.status == 200).then_some(())
+        })
+        .await;
+        hub
+    }
+
+    /// Starts a hub, and waits only until it listens.
+    pub async fn start_only(&self) -> Hub {
+        let mut child = self.command().spawn().unwrap();
+        let log = Log::read(&mut child);
+        let process = Arc::new(Process {
+            pid: Pid::from_child(&child),
+            child: Mutex::new(child),
+            address: Mutex::new(SocketAddr::from(([127, 0, 0, 1], 0))),
+            log,
+            _folder: Arc::clone(&self.folder),
+        });
+        let address = eventually("the hub listens", async || {
+            let ended = process.child.lock().unwrap().try_wait().unwrap();
+            let log = process.log.text();
+            assert!(ended.is_none(), "the hub ended with {ended:?}:\n{log}");
+            address_in(&log)
+        });
+        *process.address.lock().unwrap() = address.await;
+        Hub::of(process)
+    }
+
+    /// Runs a hub that is to end by itself; gives how, and its log.
+    pub fn run_to_its_end(&self) -> (ExitStatus, String) {
+        let ended = self.command().output().unwrap();
+        (
+            ended.status,
+            String::from_utf8_lossy(&ended.stderr).into_owned(),
+        )
+    }
+}
+
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains("listening "))?;
+    let (_, rest) = line.split_once(" listen=")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// What a process said.
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Log {
+    fn read(child: &mut Child) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let stream = BufReader::new(child.stderr.take().unwrap());
+        let kept = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in stream.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { lines }
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+struct Process {
+    child: Mutex<Child>,
+    pid: Pid,
+    address: Mutex<SocketAddr>,
+    log: Log,
+    _folder: Arc<TempDir>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may have ended.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A running hub.
+pub struct Hub {
+    process: Arc<Process>,
+    client: reqwest::Client,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.process.log.text();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = lines.len().saturating_sub(LOG_LINES);
+            eprintln!("the hub's log:\n{}", lines[shown..].join("\n"));
+        }
+    }
+}
+
+/// A client that adds nothing, follows nothing and keeps to HTTP/1.1.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_certs_only([])
+        .http1_only()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap()
+}
+
+impl Hub {
+    fn of(process: Arc<Process>) -> Self {
+        Self {
+            process,
+            client: client(),
+        }
+    }
+
+    /// A hub with every default that tests share.
+    pub async fn shared() -> Self {
+        static SHARED: tokio::sync::Mutex<Weak<Process>> =
+            tokio::sync::Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(process) = shared.upgrade() {
+            return Self::of(process);
+        }
+        let hub = Setup::new().start().await;
+        *shared = Arc::downgrade(&hub.process);
+        hub
+    }
+
+    /// Another handle, with a connection pool of its own.
+    pub fn again(&self) -> Self {
+        Self::of(Arc::clone(&self.process))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        *self.process.address.lock().unwrap()
+    }
+
+    /// What links start with when it is asked by its address: no slash at the end.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The URL of a path; a URL stays as it is.
+    pub fn url(&self, path: &str) -> String {
+        if path.starts_with("http") {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.base())
+        }
+    }
+
+    /// The path of a URL of this hub.
+    #[track_caller]
+    pub fn path_of<'u>(&self, url: &'u str) -> &'u str {
+        let path = url.strip_prefix(&self.base());
+        path.unwrap_or_else(|| panic!("{url} is not of {}", self.base()))
+    }
+
+    /// Its number among processes.
+    pub fn pid(&self) -> u32 {
+        self.process.child.lock().unwrap().id()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.log.text()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.process.pid, signal).unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) -> ExitStatus {
+        eventually("the hub ends", async || {
+            self.process.child.lock().unwrap().try_wait().unwrap()
+        })
+        .await
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.signal(Signal::TERM);
+        let status = self.ended().await;
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Ends it as a loss of power of the process would.
+    pub async fn kill(self) {
+        self.signal(Signal::KILL);
+        self.ended().await;
+    }
+
+    /// Begins a request.
+    pub fn ask(&self, method: Method, path: &str) -> Ask {
+        let url = self.url(path);
+        Ask {
+            about: format!("{method} {url}"),
+            request: self.client.request(method, url),
+        }
+    }
+
+    /// GETs a path or URL.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path).send().await
+    }
+
+    /// Sends JSON.
+    pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.ask(method, path)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+    }
+
+    /// Creates a channel with a name of its own.
+    pub async fn channel(&self, prefix: &str) -> String {
+        self.channel_with(prefix, &serde_json::json!({})).await
+    }
+
+    /// Creates a channel with that configuration and a name of its own.
+    pub async fn channel_with(&self, prefix: &str, config: &Value) -> String {
+        let name = unique(prefix);
+        let path = format!("/channel/{name}");
+        self.send_json(Method::PUT, &path, config).await.expect(201);
+        name
+    }
+
+    /// Posts a body to a channel.
+    pub async fn post(&self, channel: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let path = format!("/channel/{channel}");
+        self.ask(Method::POST, &path).body(body).send().await
+    }
+
+    /// Inserts an item; gives its URL.
+    pub async fn insert(&self, channel: &str, body: impl Into<reqwest::Body>) -> String {
+        let answer = self.post(channel, body).await.expect(201);
+        answer.location().to_owned()
+    }
+
+    /// Inserts that many items, one after the other; gives their URLs.
+    pub async fn insert_many(&self, channel: &str, count: usize) -> Vec<String> {
+        let mut urls = Vec::with_capacity(count);
+        for number in 0..count {
+            urls.push(self.insert(channel, format!("item {number}")).await);
+        }
+        urls
+    }
+
+    /// A connection of its own.
+    pub async fn raw(&self) -> Raw {
+        Raw::connect(self.address()).await
+    }
+
+    /// The hub's clock, in milliseconds.
+    pub async fn now(&self) -> i64 {
+        let answer = self.get("/internal/time/local").await.expect(200);
+        answer.text().parse().unwrap()
+    }
+}
+
+/// A request on its way to be sent.
+pub struct Ask {
+    about: String,
+    request: reqwest::RequestBuilder,
+}
+
+impl Ask {
+    /// With one more header.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
+        let _ = write!(self.about, " [{name}: {value:?}]");
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// With these headers.
+    pub fn headers(self, headers: &[(&str, &str)]) -> Self {
+        headers
+            .iter()
+            .fold(self, |ask, (name, value)| ask.header(name, value))
+    }
+
+    /// With a body.
+    pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.body(body);
+        self
+    }
+
+    /// With a body that is sent in chunks, without its length.
+    pub fn chunked(self, parts: Vec<Bytes>) -> Self {
+        let parts = parts.into_iter().map(Ok::<_, std::io::Error>);
+        self.body(reqwest::Body::wrap_stream(futures_util::stream::iter(
+            parts,
+        )))
+    }
+
+    /// Sends it; the answer, whatever it is.
+    pub async fn send(self) -> Answer {
+        let response = self.request.send().await;
+        let response = response.unwrap_or_else(|error| panic!("{}: {error:?}", self.about));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await;
+        Answer {
+            status,
+            headers,
+            body: body.unwrap_or_else(|error| panic!("{}: {error:?}", self.about)),
+            about: self.about,
+        }
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// What was asked.
+    pub about: String,
+}
+
+impl Answer {
+    /// The answer, if it has that status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        let (about, text) = (&self.about, String::from_utf8_lossy(&self.body));
+        let text: String = text.chars().take(500).collect();
+        assert_eq!(self.status, status, "{about}: {text}");
+        self
+    }
+
+    /// The answer, if it has that status and no body.
+    #[track_caller]
+    pub fn expect_empty(self, status: u16) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.text(), "", "{}", answer.about);
+        answer
+    }
+
+    /// The answer, if it has that status and exactly that body.
+    #[track_caller]
+    pub fn expect_text(self, status: u16, text: &str) -> Self {
+        let answer = self.expect(status);
+        assert_eq!(answer.text(), text, "{}", answer.about);
+        answer
+    }
+
+    /// An error as JSON of that status, about that field, saying what is wrong and what is allowed.
+    #[track_caller]
+    pub fn expect_error(self, status: u16, field: &str) -> Value {
+        let answer = self.expect(status);
+        let body = answer.json();
+        let about = &answer.about;
+        assert_eq!(body["field"], field, "{about}: {body}");
+        for part in ["error", "rule"] {
+            let text = body[part].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{about}: no {part} in {body}");
+        }
+        body
+    }
+
+    /// The body as text.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body as JSON, under exactly JSON's name.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        let kind = self.header("content-type");
+        assert_eq!(kind, Some("application/json"), "{}", self.about);
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{}: {error} in {}", self.about, self.text()))
+    }
+
+    /// A header that is there at most once.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let values = self.headers_of(name);
+        assert!(values.len() < 2, "{}: {name}: {values:?}", self.about);
+        values.first().copied()
+    }
+
+    /// Every value of a header.
+    #[track_caller]
+    pub fn headers_of(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// Where it leads.
+    #[track_caller]
+    pub fn location(&self) -> &str {
+        let location = self.header("location");
+        location.unwrap_or_else(|| panic!("{}: no location", self.about))
+    }
+
+    /// A link of a body of JSON.
+    #[track_caller]
+    pub fn link(&self, name: &str) -> Option<String> {
+        let body = self.json();
+        let href = body["_links"].get(name)?["href"].as_str();
+        Some(
+            href.unwrap_or_else(|| panic!("{name} in {body}"))
+                .to_owned(),
+        )
+    }
+
+    /// The links of a list other than its items, by name.
+    #[track_caller]
+    pub fn link_names(&self) -> Vec<String> {
+        let body = self.json();
+        let links = body["_links"].as_object().unwrap();
+        let names = links.keys().filter(|name| *name != "uris");
+        names.cloned().collect()
+    }
+
+    /// What a list lists.
+    #[track_caller]
+    pub fn uris(&self) -> Vec<String> {
+        let body = self.json();
+        let uris = body["_links"]["uris"].as_array();
+        let uris = uris.unwrap_or_else(|| panic!("{}: no uris in {body}", self.about));
+        let uris = uris.iter().map(|uri| uri.as_str().unwrap().to_owned());
+        uris.collect()
+    }
+}
+
+/// A connection on which bytes are sent as they are.
+pub struct Raw {
+    stream: TcpStream,
+    read: Vec<u8>,
+    sent: String,
+}
+
+impl Raw {
+    /// Connects.
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            read: Vec::new(),
+            sent: String::new(),
+        }
+    }
+
+    /// Sends bytes.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).await.unwrap();
+    }
+
+    /// Sends bytes, if the hub still takes any.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        let text = String::from_utf8_lossy(bytes.as_ref());
+        self.sent = text.chars().take(200).collect();
+        soon("bytes are taken", self.stream.write_all(bytes.as_ref())).await
+    }
+
+    /// Says that nothing more will be sent.
+    pub async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Takes more bytes in; whether there were any.
+    async fn more(&mut self) -> std::io::Result<bool> {
+        let reading = self.stream.read_buf(&mut self.read);
+        Ok(soon("bytes come", reading).await? > 0)
+    }
+
+    /// At most that many bytes as they come; none at the end.
+    pub async fn some(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
+        if self.read.is_empty() {
+            self.more().await?;
+        }
+        let most = most.min(self.read.len());
+        Ok(self.read.drain(..most).collect())
+    }
+
+    /// Whether anything has come, without waiting for it.
+    pub fn has_any(&mut self) -> bool {
+        self.stream.try_read_buf(&mut self.read).is_ok() || !self.read.is_empty()
+    }
+
+    /// Reads until the hub closes the connection; what came before that.
+    pub async fn until_closed(&mut self) -> Vec<u8> {
+        while let Ok(true) = self.more().await {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// The head of the next answer; its body comes after it.
+    pub async fn head(&mut self) -> Answer {
+        let end = loop {
+            if let Some(at) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
+                break at + 4;
+            }
+            let more = self.more().await.unwrap();
+            let sent = &self.sent;
+            assert!(more, "closed without an answer to {sent}: {:?}", self.read);
+        };
+        let head: Vec<u8> = self.read.drain(..end).collect();
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.split("\r\n");
+        let first = lines.next().unwrap();
+        let status = first.split(' ').nth(1).unwrap();
+        let mut headers = HeaderMap::new();
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
+        }
+        Answer {
+            status: status.parse().unwrap(),
+            headers,
+            body: Bytes::new(),
+            about: format!("{:?}", self.sent),
+        }
+    }
+
+    /// The next answer, whole.
+    pub async fn answer(&mut self) -> Answer {
+        let mut answer = self.head().await;
+        let status = StatusCode::from_u16(answer.status).unwrap();
+        if status.is_informational() || matches!(answer.status, 204 | 304) {
+            return answer;
+        }
+        let body = if answer.header("transfer-encoding") == Some("chunked") {
+            self.chunks().await
+        } else if let Some(length) = answer.header("content-length") {
+            self.exactly(length.parse().unwrap()).await
+        } else {
+            self.until_closed().await
+        };
+        answer.body = body.into();
+        answer
+    }
+
+    /// The next answer to HEAD: it has no body, whatever its length says.
+    pub async fn answer_to_head(&mut self) -> Answer {
+        self.head().await
+    }
+
+    async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            assert!(self.more().await.unwrap(), "cut off");
+        }
+        self.read.drain(..count).collect()
+    }
+
+    async fn line(&mut self) -> String {
+        let end = loop {
+            if let Some(at) = self.read.windows(2).position(|w| w == b"\r\n") {
+                break at;
+            }
+            assert!(self.more().await.unwrap(), "cut off");
+        };
+        let line = self.exactly(end + 2).await;
+        String::from_utf8(line).unwrap().trim().to_owned()
+    }
+
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.line().await, 16).unwrap();
+            body.extend(self.exactly(size).await);
+            assert_eq!(self.line().await, "");
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+}
+
+/// The path of an item's URL below its channel: its key.
+#[track_caller]
+pub fn key_of(url: &str) -> &str {
+    let (_, below) = url.split_once("/channel/").unwrap();
+    below.split_once('/').unwrap().1
+}
+
+/// The first segments of a key: 3 are its day, 6 its second.
+pub fn period_of(url: &str, segments: usize) -> String {
+    let parts: Vec<&str> = key_of(url).split('/').take(segments).collect();
+    parts.join("/")
+}
