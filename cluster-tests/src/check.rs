@@ -191,10 +191,7 @@ impl<'a> Channel<'a> {
             };
             self.verdict.acked += 1;
             if let Some(other) = write.acks.iter().find(|other| *other != key) {
-                let what = format!(
-                    "{} was acknowledged as {key} and as {other}",
-                    write.item
-                );
+                let what = format!("{} was acknowledged as {key} and as {other}", write.item);
                 self.found(Wrong::Duplicate, what);
             }
             match reading.items.get(key) {

@@ -61,8 +61,12 @@ impl SmallDisk {
             Kind::Ext4 => {
                 File::create(&image)?.set_len(bytes)?;
                 // No blocks kept back for root, who these tests run as.
-                run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image))?;
-                run(Command::new("mount").args(["-o", "loop"]).args([&image, &point]))?;
+                run(Command::new("mkfs.ext4")
+                    .args(["-q", "-F", "-m", "0"])
+                    .arg(&image))?;
+                run(Command::new("mount")
+                    .args(["-o", "loop"])
+                    .args([&image, &point]))?;
             }
             Kind::Tmpfs => {
                 let size = format!("size={bytes}");

@@ -41,9 +41,5 @@ pub type Outcome<T> = Result<T, Failure>;
 /// # Errors
 /// The [`Failure`].
 pub fn ensure(holds: bool, text: impl FnOnce() -> String) -> Outcome<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure(text()))
-    }
+    if holds { Ok(()) } else { Err(Failure(text())) }
 }

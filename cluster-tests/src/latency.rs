@@ -23,7 +23,10 @@ impl Latency {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
-        sorted.get(last * percent / 100).copied().unwrap_or_default()
+        sorted
+            .get(last * percent / 100)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The longest.

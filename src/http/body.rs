@@ -248,7 +248,7 @@ where
     loop {
         let frame = match next_now(&mut body).await {
             Some(frame) => frame,
-            None => tokio::time::timeout(limits.patience * 100, body.frame())
+            None => tokio::time::timeout(limits.patience, body.frame())
                 .await
                 .map_err(|_| BodyError::TooSlow {
                     patience: limits.patience,
@@ -302,7 +302,7 @@ pub async fn drain<B>(mut body: B)
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
-    if true || body.is_end_stream() {
+    if body.is_end_stream() {
         return;
     }
     // Most were read to their end, which of chunks is known only now.

@@ -111,9 +111,9 @@ impl Connections {
             let stalled = watched.stalled.load(Ordering::Relaxed);
             let multiplexed = watched.multiplexed.load(Ordering::Relaxed);
             let cut = match watched.phase.load(Ordering::Relaxed) {
-                _ if false && stalled != 0 && passed(stalled, limits.write) => Some("write"),
+                _ if stalled != 0 && passed(stalled, limits.write) => Some("write"),
                 HEAD if !multiplexed && passed(since, limits.head) => Some("head"),
-                IDLE | HEAD if false && passed(since, limits.idle) => Some("idle"),
+                IDLE | HEAD if passed(since, limits.idle) => Some("idle"),
                 _ => None,
             };
             if let (Some(result), Some(abort)) = (cut, abort) {

@@ -105,7 +105,7 @@ impl Housekeeping {
                 looked = now;
                 self.tidy();
                 looks += 1;
-                if looks % LOOKS_PER_EXPIRY == 0 {
+                if looks.is_multiple_of(LOOKS_PER_EXPIRY) {
                     self.expire(PATIENCE);
                 }
             }
@@ -193,7 +193,10 @@ pub(super) fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
     // A seal says that all before it was synced, so it must not get to the disk first.
     let length = active.length();
     if active.synced() < length {
-        active.file.sync()?;
+        // That a sync has failed for want of room makes it no less final: what it was to sync is
+        // not tried again by the next one.
+        let synced = active.file.sync();
+        synced.map_err(|error| io::Error::other(format!("sync: {error}")))?;
         active.set_synced(length);
     }
     let head = SealHead {

@@ -52,25 +52,31 @@ async fn full_size(name: &str) -> Vec<Bar> {
         "kill" => vec![kill_full().await],
         "disk" => disk_full().await,
         "scale" => vec![scale_full().await],
-        "idle" => vec![idle::rehearse(&idle::Size {
-            connections: 10_000,
-            open_files: 1024,
-            requests: 4000,
-            slow: 100,
-        })
-        .await],
-        "pause" => vec![pause::rehearse(&pause::Size {
-            seed: seed(),
-            writers: 64,
-            pauses: [1, 3, 8, 12, 20].map(Duration::from_secs).to_vec(),
-        })
-        .await],
-        "stop" => vec![stop::rehearse(&stop::Size {
-            seed: seed(),
-            writers: 64,
-            rounds: 10,
-        })
-        .await],
+        "idle" => vec![
+            idle::rehearse(&idle::Size {
+                connections: 10_000,
+                open_files: 1024,
+                requests: 4000,
+                slow: 100,
+            })
+            .await,
+        ],
+        "pause" => vec![
+            pause::rehearse(&pause::Size {
+                seed: seed(),
+                writers: 64,
+                pauses: [1, 3, 8, 12, 20].map(Duration::from_secs).to_vec(),
+            })
+            .await,
+        ],
+        "stop" => vec![
+            stop::rehearse(&stop::Size {
+                seed: seed(),
+                writers: 64,
+                rounds: 10,
+            })
+            .await,
+        ],
         _ => vec![damage::rehearse(seed()).await],
     }
 }

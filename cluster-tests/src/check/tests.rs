@@ -152,12 +152,7 @@ fn a_lost_item() {
 
 #[test]
 fn an_item_that_one_way_of_listing_leaves_out() {
-    for way in [
-        Way::Unstable,
-        Way::Backwards,
-        Way::Days,
-        Way::Seconds,
-    ] {
+    for way in [Way::Unstable, Way::Backwards, Way::Days, Way::Seconds] {
         let mut planted = Planted::new();
         planted.list(way).remove(8);
         assert_eq!(planted.kinds(), [Wrong::Lost, Wrong::Unequal], "{way:?}");

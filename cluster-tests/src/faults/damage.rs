@@ -155,11 +155,7 @@ fn flip_a_byte(hub: &Hub, item: &ItemName) -> Outcome<String> {
     Err(Failure::new("the item is in no segment"))
 }
 
-async fn others_are_found(
-    hub: &Hub,
-    items: &[(ItemName, Key)],
-    damaged: &Key,
-) -> Outcome<()> {
+async fn others_are_found(hub: &Hub, items: &[(ItemName, Key)], damaged: &Key) -> Outcome<()> {
     let client = hub.client();
     for (item, key) in items.iter().filter(|(_, key)| key != damaged) {
         let content = client.item(&item.channel, key).await;

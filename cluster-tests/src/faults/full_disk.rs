@@ -141,9 +141,10 @@ async fn run(size: &Size, disk: &SmallDisk) -> Outcome<String> {
         let json = serde_json::from_str::<Value>(&refused.text);
         let reason = json.is_ok_and(|json| json["error"].is_string());
         // A channel that was just deleted answers 404, which fixes an empty body.
-        ensure(*status == 404 || (matches!(status, 503 | 507) && reason), || {
-            format!("refused with {status} {:?}", refused.text)
-        })?;
+        ensure(
+            *status == 404 || (matches!(status, 503 | 507) && reason),
+            || format!("refused with {status} {:?}", refused.text),
+        )?;
     }
     let statuses: Vec<String> = refusals
         .iter()

@@ -75,7 +75,10 @@ async fn run(size: &Size) -> Outcome<String> {
         answered += usize::from(answers(connection).await);
     }
     ensure(answered == size.connections, || {
-        format!("{answered} of {} idle connections still answer", size.connections)
+        format!(
+            "{answered} of {} idle connections still answer",
+            size.connections
+        )
     })?;
     drop(idle);
     hub.stop().await?;
@@ -104,7 +107,10 @@ fn raise_own_limit(needed: u64) -> Outcome<()> {
     };
     setrlimit(Resource::Nofile, raised).map_err(std::io::Error::from)?;
     ensure(limit.maximum.is_none_or(|limit| limit >= needed), || {
-        format!("{needed} open files are needed; the hard limit is {:?}", limit.maximum)
+        format!(
+            "{needed} open files are needed; the hard limit is {:?}",
+            limit.maximum
+        )
     })
 }
 
@@ -184,7 +190,8 @@ async fn slow_ones_are_cut(address: SocketAddr, count: usize) -> Outcome<usize> 
             let mut connection = TcpStream::connect(address).await?;
             let in_body = number.is_multiple_of(2);
             if in_body {
-                let head = b"POST /channel/busy HTTP/1.1\r\nHost: hub\r\nContent-Length: 1000\r\n\r\n";
+                let head =
+                    b"POST /channel/busy HTTP/1.1\r\nHost: hub\r\nContent-Length: 1000\r\n\r\n";
                 connection.write_all(head).await?;
             }
             let started = now();
@@ -213,7 +220,10 @@ async fn drip(connection: &mut TcpStream, in_body: bool) {
         let _ = reader.read_to_end(&mut rest).await;
     };
     let sending = async {
-        for byte in b"GET /health/live HTTP/1.1\r\nHost: hub\r\nX-Slow: ".iter().cycle() {
+        for byte in b"GET /health/live HTTP/1.1\r\nHost: hub\r\nX-Slow: "
+            .iter()
+            .cycle()
+        {
             if writer.write_all(&[*byte]).await.is_err() || in_body {
                 break;
             }

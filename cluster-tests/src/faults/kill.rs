@@ -280,5 +280,7 @@ async fn fill_and_delete(hub: &Hub, seed: u64) -> Outcome<()> {
     let (status, _) = client
         .send(reqwest::Method::DELETE, "/channel/expiring")
         .await?;
-    ensure(status == 202, || format!("DELETE /channel/expiring: {status}"))
+    ensure(status == 202, || {
+        format!("DELETE /channel/expiring: {status}")
+    })
 }

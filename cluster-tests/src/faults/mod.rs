@@ -86,11 +86,7 @@ pub async fn verified(hub: &Hub, recorder: &Recorder, choices: &Choices) -> Outc
 ///
 /// # Errors
 /// [`Failure`] that names what is wrong.
-pub async fn verified_clean(
-    hub: &Hub,
-    recorder: &Recorder,
-    choices: &Choices,
-) -> Outcome<Verdict> {
+pub async fn verified_clean(hub: &Hub, recorder: &Recorder, choices: &Choices) -> Outcome<Verdict> {
     let verdict = verified(hub, recorder, choices).await?;
     match verdict.findings.first() {
         None => Ok(verdict),

@@ -80,7 +80,10 @@ async fn run(size: &Size, bar: &mut Bar, tell: &mut impl FnMut(&str)) -> Outcome
         .await
         .map_err(|error| Failure(error.to_string()))??;
     let items: u64 = size.channels.iter().sum();
-    tell(&format!("{items} items written in {:.0?}", started.elapsed()));
+    tell(&format!(
+        "{items} items written in {:.0?}",
+        started.elapsed()
+    ));
 
     forget_cached(&hub.spoke())?;
     let after_stop = hub.start().await?;
@@ -102,9 +105,12 @@ async fn run(size: &Size, bar: &mut Bar, tell: &mut impl FnMut(&str)) -> Outcome
         let small = times[0].percentile(50);
         let large = times[times.len() - 1].percentile(50);
         let ratio = ratio(large, small);
-        let each: Vec<String> = store.channels.iter().zip(times).map(|(c, t)| {
-            format!("{} items {t}", c.items)
-        }).collect();
+        let each: Vec<String> = store
+            .channels
+            .iter()
+            .zip(times)
+            .map(|(c, t)| format!("{} items {t}", c.items))
+            .collect();
         tell(&format!(
             "{kind}: {}; p50 of the largest to the smallest {ratio:.2}",
             each.join(", ")
@@ -124,7 +130,12 @@ async fn run(size: &Size, bar: &mut Bar, tell: &mut impl FnMut(&str)) -> Outcome
     });
     let worst = measured
         .values()
-        .map(|times| ratio(times[times.len() - 1].percentile(50), times[0].percentile(50)))
+        .map(|times| {
+            ratio(
+                times[times.len() - 1].percentile(50),
+                times[0].percentile(50),
+            )
+        })
         .fold(0.0, f64::max);
     bar.numbers = format!(
         "{items} items in {segments} segments, seed {}: ready {} after a stop, {} after a kill; \
@@ -240,7 +251,10 @@ impl Store {
                     *next += 1;
                 }
             }
-            wait_for(|| stored.load(Ordering::Acquire) == appended, "items are stored")?;
+            wait_for(
+                || stored.load(Ordering::Acquire) == appended,
+                "items are stored",
+            )?;
             source.advance(MINUTE);
         }
         source.advance(MINUTE);
@@ -302,7 +316,9 @@ impl Retention for KeepAll {
 fn wait_for(holds: impl Fn() -> bool, what: &str) -> Outcome<()> {
     let started = now();
     while !holds() {
-        ensure(started.elapsed() < PATIENCE, || format!("{what}: not in time"))?;
+        ensure(started.elapsed() < PATIENCE, || {
+            format!("{what}: not in time")
+        })?;
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
@@ -393,7 +409,11 @@ async fn ask(
         }
         "latest" | "earliest" => {
             let found = client.redirect(&format!("/channel/{name}/{kind}")).await?;
-            let expected = if kind == "latest" { channel.items - 1 } else { 0 };
+            let expected = if kind == "latest" {
+                channel.items - 1
+            } else {
+                0
+            };
             if found.as_ref().map(Key::as_str) != Some(&text(expected)) {
                 return wrong(format!("{found:?}"));
             }
