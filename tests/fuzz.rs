@@ -30,12 +30,14 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 /// Feeds a target its corpus, then mutations of it for a while. A failure shows the input.
 fn feed(target: &str, run: fn(&[u8])) {
     let corpus = corpus(target);
-    corpus.iter().for_each(|input| run(input));
+    for input in &corpus {
+        run(input);
+    }
     let seconds = std::env::var("FUZZ_SECONDS").ok();
     let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(15);
     let started = SystemClock.boot();
     let mut seed = started.as_nanos() as u64;
-    while SystemClock.boot() - started < Duration::from_secs(seconds) {
+    while SystemClock.boot().saturating_sub(started) < Duration::from_secs(seconds) {
         seed += 1;
         let input = mutated(&corpus, seed);
         let ran = std::panic::catch_unwind(|| run(&input));

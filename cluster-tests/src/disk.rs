@@ -154,7 +154,11 @@ impl Drop for SmallDisk {
         // Lazily: a hub that a failed test left behind may still be at it.
         let unmounted = run(Command::new("umount").arg("-l").arg(self.path()));
         if let Err(error) = unmounted {
-            eprintln!("{} stays mounted: {error}", self.path().display());
+            let _ = writeln!(
+                std::io::stderr(),
+                "{} stays mounted: {error}",
+                self.path().display()
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::failure::{Failure, Outcome};
 use crate::wait::{now, until};
 
 /// The longest that a hub may take to get ready or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The name of every hub here.
 pub const MEMBER: &str = "hub-under-test";
 const HTTP_PORT: u16 = 8080;
@@ -89,6 +89,11 @@ impl Hub {
     }
 
     /// A setting, for the next start.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "settings are read as plain values"
+    )]
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass literals")]
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.settings.insert(name.to_owned(), value.to_string());
     }

@@ -1,5 +1,7 @@
 //! The faults in their small size. Each test has hubs of its own, and they run side by side.
 
+#![allow(clippy::print_stdout, reason = "what was counted is worth reading")]
+
 use std::time::Duration;
 
 use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};

@@ -160,7 +160,13 @@ fn record_of(entry: &Entry) -> (usize, usize) {
 
 fn open(folder: Arc<SimFolder>) -> Option<Arc<Shared>> {
     let clock = Arc::new(HubClock::start(ManualClock::new(START.plus(2 * MINUTE))));
-    let opened = recover::open(folder, options(), STORE, 1, clock);
+    let opened = recover::open(
+        &(folder as Arc<dyn crate::spoke::Files>),
+        options(),
+        STORE,
+        1,
+        clock,
+    );
     opened.ok().map(|opened| opened.shared)
 }
 
@@ -272,7 +278,7 @@ pub fn fuzz_index(data: &[u8]) {
     let id = segment(0);
     let folder = base.folder.crash(Crash::Kill, 0);
     let original = folder.bytes(&id.index_name());
-    if mode & 3 == 0 {
+    if mode.trailing_zeros() >= 2 {
         forged(&folder, id, data);
         return;
     }

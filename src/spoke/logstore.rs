@@ -40,6 +40,10 @@ impl LogStore {
     ///
     /// # Errors
     /// [`OpenError`]: the disk does not answer, or the folder is not this store's.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a store owns its folder, and callers should see that"
+    )]
     pub fn open(
         files: Arc<dyn Files>,
         options: Options,
@@ -48,7 +52,7 @@ impl LogStore {
         clock: Arc<HubClock>,
         retention: Arc<dyn Retention>,
     ) -> Result<Self, OpenError> {
-        let opened = recover::open(files, options, id, boot, clock)?;
+        let opened = recover::open(&files, options, id, boot, clock)?;
         let shared = opened.shared;
         let queue = Arc::new(Queue::default());
         let (chores, chores_in) = channel();

@@ -36,6 +36,7 @@ type Position = (ChannelId, ItemKey);
 /// What an entry stands for; nothing, where an item was removed that was never held.
 type Contents = Option<(ItemHead, Bytes)>;
 
+#[allow(clippy::struct_excessive_bools, reason = "four independent states")]
 struct Inner {
     items: BTreeMap<Position, (Entry, Contents)>,
     /// Counts the records, as offsets do in a log.

@@ -98,19 +98,19 @@ pub(super) struct Opened {
 
 /// Opens the store in a folder.
 pub(super) fn open(
-    files: Arc<dyn Files>,
+    files: &Arc<dyn Files>,
     options: Options,
     id: StoreId,
     boot: u128,
     clock: Arc<HubClock>,
 ) -> Result<Opened, OpenError> {
-    let (clock_file, closed) = ClockFile::open(&*files).map_err(io_at("CLOCK"))?;
+    let (clock_file, closed) = ClockFile::open(&**files).map_err(io_at("CLOCK"))?;
     let names = files.list().map_err(io_at("the folder"))?;
     let mut recovery = Recovery {
         shared: Shared {
             directory: Directory::new(options.bucket_millis),
             open: Shared::open_cache(&options),
-            files: Arc::clone(&files),
+            files: Arc::clone(files),
             options,
             id,
             boot,

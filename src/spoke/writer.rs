@@ -512,7 +512,7 @@ impl Writer {
 
     /// Answers what still comes after the end, for as long as somebody can ask.
     fn refuse_forever(self) {
-        while let Some(commands) = self.queue.take(Duration::from_secs(60)) {
+        while let Some(commands) = self.queue.take(Duration::from_mins(1)) {
             for command in commands {
                 let done = match command {
                     Command::Append(append) => append.done,

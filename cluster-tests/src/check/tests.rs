@@ -14,7 +14,7 @@ struct Planted {
 }
 
 fn key(number: u32) -> Key {
-    Key::planted(&format!("2026/11/22/01/02/03/{:03}/000000", number))
+    Key::planted(&format!("2026/11/22/01/02/03/{number:03}/000000"))
 }
 
 fn item(number: u32) -> ItemName {

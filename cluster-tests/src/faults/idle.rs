@@ -67,6 +67,7 @@ async fn run(size: &Size) -> Outcome<String> {
     let memory = hub.memory("VmRSS")?;
     let beside = timed(&client, 1, size.requests).await?;
     let cut = slow_ones_are_cut(hub.address(), size.slow).await?;
+    let slowest = cut.longest();
     let beside_slow = timed(&client, 2, size.requests).await?;
 
     // None of those that were only idle was cut.
@@ -83,11 +84,13 @@ async fn run(size: &Size) -> Outcome<String> {
     drop(idle);
     hub.stop().await?;
     Ok(format!(
-        "{} idle connections, all answer afterwards; {cut} slow ones cut, the last after {}; \
+        "{} idle connections, all answer afterwards; {} slow ones cut, the last after {} where \
+         {HEAD_MS} ms are allowed; \
          insert and read {alone} alone, {beside} beside idle ones, {beside_slow} after slow ones; \
          {} KiB a connection; open files {soft} from {}",
         size.connections,
-        millis(cut_limit()),
+        cut.count(),
+        millis(slowest),
         memory.saturating_sub(memory_before) / 1024 / size.connections as u64,
         size.open_files,
     ))
@@ -182,9 +185,10 @@ async fn timed(client: &Client, writer: u32, requests: u32) -> Outcome<Latency> 
     Ok(latency)
 }
 
-/// Connections that send a head, or a body, a byte at a time are ended by the hub; gives how many.
-async fn slow_ones_are_cut(address: SocketAddr, count: usize) -> Outcome<usize> {
-    let mut slow = JoinSet::new();
+/// Connections that send a head a byte at a time, or a body and then no more of it, are ended by the
+/// hub; gives how long each lasted.
+async fn slow_ones_are_cut(address: SocketAddr, count: usize) -> Outcome<Latency> {
+    let mut slow: JoinSet<Outcome<Duration>> = JoinSet::new();
     for number in 0..count {
         slow.spawn(async move {
             let mut connection = TcpStream::connect(address).await?;
@@ -199,13 +203,13 @@ async fn slow_ones_are_cut(address: SocketAddr, count: usize) -> Outcome<usize> 
             let elapsed = started.elapsed();
             ensure(ended.is_ok(), || {
                 format!("a slow connection lasts longer than {elapsed:?}")
-            })
+            })?;
+            Ok(elapsed)
         });
     }
-    let mut cut = 0;
+    let mut cut = Latency::default();
     while let Some(ended) = slow.join_next().await {
-        ended.map_err(|error| Failure(error.to_string()))??;
-        cut += 1;
+        cut.add(ended.map_err(|error| Failure(error.to_string()))??);
     }
     Ok(cut)
 }

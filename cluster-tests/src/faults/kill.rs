@@ -115,7 +115,7 @@ pub async fn run(size: &Size, seed: u64, expires: bool) -> Outcome<Run> {
     let hub = sealing_often(Hub::new()?, durability_of(seed));
     // Segments of few items, so that many expire at once.
     let mut hub = if expires {
-        hub.with("HUB_SPOKE_SEGMENT_ITEMS", 4)
+        hub.with("HUB_SPOKE_SEGMENT_ITEMS", 10)
     } else {
         hub
     };

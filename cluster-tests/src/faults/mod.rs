@@ -19,7 +19,7 @@ use crate::random::Choices;
 use crate::survey::survey;
 
 /// How long a condition may take to come true that must come true.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A bar: whether it was met, and with which numbers.
 #[derive(Debug, Clone)]

@@ -81,7 +81,7 @@ fn two_who_close_at_once_both_wait() {
     let rig = Arc::new(Rig::new(Durability::Fsync));
     rig.folder.hold(Call::Sync, "log");
     let first = rig.append(A, key(0, "a"), PLAIN, b"holds the writer");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let closers: Vec<_> = (0..2)
         .map(|_| {
             let rig = Arc::clone(&rig);

@@ -41,7 +41,7 @@ fn write(rig: &Rig) -> Vec<Written> {
     // While the sync of the first one is held, the others gather for the next batch.
     rig.folder.hold(Call::Write, "log");
     let first = put(4, false);
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let rest = [put(5, false), put(6, false), put(7, false)];
     rig.folder.release();
     for outcome in [first].iter().chain(&rest) {

@@ -272,10 +272,18 @@ fn a_payload_that_looks_like_records_brings_none_of_them_back() {
     let rig = Rig::new(Durability::Fsync);
     let ghost = key(1, "ghost");
     rig.put(A, ghost, b"it was removed").unwrap();
+    // One that was undecided when the copy was taken, and is not any more.
+    let decided = key(1, "decided");
+    rig.append(A, decided, PENDING, b"x")
+        .recv()
+        .unwrap()
+        .unwrap();
+    let logs = rig.folder.names("log");
+    let mut payload = rig.folder.bytes(&logs[0]);
+    rig.append(A, decided, PLAIN, b"x").recv().unwrap().unwrap();
     rig.remove(A, ghost).unwrap();
     rig.put(B, key(MINUTE, "other"), b"another minute").unwrap();
     let logs = rig.folder.names("log");
-    let mut payload = rig.folder.bytes(&logs[0]);
     payload.extend(rig.folder.bytes(&logs[1]));
     // Frames at every distance from where they stood, and one that is cut.
     payload.extend_from_slice(&rig.folder.bytes(&logs[0])[96..]);
@@ -292,6 +300,8 @@ fn a_payload_that_looks_like_records_brings_none_of_them_back() {
         folder.put(&logs[0], bytes);
         let next = rig.again(folder, 1);
         next.holds(A, key(3, "next"), b"after it");
+        let entry = next.find(A, decided).unwrap().unwrap();
+        assert!(!entry.flags.pending, "an old record stands again");
         for absent in [ghost, bait, key(MINUTE, "other")] {
             let found = next.find(A, absent).ok().flatten();
             assert!(found.is_none(), "{absent:?} with byte {at} changed");

@@ -128,6 +128,18 @@ fn a_failed_background_sync_fails_the_store_and_is_admitted() {
     assert!(!is_intact(&rig), "an acknowledged item may be gone");
 }
 
+/// The sync before a seal is the only one that an acknowledged item gets without `fsync`. Should it
+/// fail for want of room, the room that comes back does not bring back what it lost.
+#[test]
+fn a_failed_sync_before_a_seal_is_not_tried_again() {
+    let rig = Rig::new(Durability::Replicated);
+    rig.put(A, key(0, "a"), b"x").unwrap();
+    rig.folder.fail(Call::Sync, "log", 0, Trouble::NoSpace(0));
+    rig.pass(2 * MINUTE);
+    assert!(rig.store.failure().is_some());
+    assert!(!is_intact(&rig.kill()));
+}
+
 #[test]
 fn what_is_synced_in_the_background_survives_a_power_loss() {
     let mut options = super::rig::options(Durability::Replicated);

@@ -51,7 +51,7 @@ fn a_failed_write_answers_for_every_segment_of_the_batch() {
             rig.put(A, key(0, "a"), b"before").unwrap();
             rig.folder.hold(Call::Sync, "log");
             let first = rig.append(A, key(1, "b"), PLAIN, b"holds the writer");
-            rig.folder.wait_held();
+            assert!(rig.folder.wait_held());
             let rest: Vec<_> = (1..6)
                 .map(|minute| rig.append(B, key(minute * MINUTE, "c"), PLAIN, b"waits"))
                 .collect();

@@ -35,7 +35,7 @@ fn what_was_refused_does_not_come_back_with_a_power_loss() {
         rig.put(A, key(0, "a"), b"before").unwrap();
         rig.folder.hold(Call::Sync, "log");
         let first = rig.append(A, key(1, "b"), PLAIN, b"holds the writer");
-        rig.folder.wait_held();
+        assert!(rig.folder.wait_held());
         let burst: Vec<_> = (2..8)
             .map(|number| rig.append(A, key(number, "burst"), PLAIN, &[9; 100]))
             .collect();
@@ -51,7 +51,7 @@ fn what_was_refused_does_not_come_back_with_a_power_loss() {
         // Nor under what is written in its place.
         rig.folder.hold(Call::Sync, "log");
         let later = rig.append(A, key(10, "later"), PLAIN, &[5; 200]);
-        rig.folder.wait_held();
+        assert!(rig.folder.wait_held());
         let next = rig.again(rig.folder.crash(Crash::PowerLoss, seed), 2);
         let mut keys = next.keys(A);
         keys.retain(|found| *found != key(10, "later"));
@@ -68,7 +68,7 @@ fn one_segment_that_does_not_fit_does_not_refuse_another() {
     rig.put(B, key(MINUTE, "b"), b"y").unwrap();
     rig.folder.hold(Call::Sync, "log");
     let first = rig.append(A, key(1, "a"), PLAIN, b"holds the writer");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let refused = rig.append(A, key(2, "a"), PLAIN, b"does not fit");
     let stored = rig.append(B, key(MINUTE + 1, "b"), PLAIN, b"fits");
     rig.folder.fail(Call::Write, "log", 0, Trouble::NoSpace(7));
@@ -128,7 +128,7 @@ fn what_is_shown_after_a_kill_on_a_full_disk_survives_a_power_loss() {
     rig.put(A, key(0, "a"), b"x").unwrap();
     rig.folder.hold(Call::Sync, "log");
     let unanswered = rig.append(A, key(1, "b"), PLAIN, &[3; 2000]);
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let folder = rig.folder.crash(Crash::Kill, 0);
     rig.folder.release();
     unanswered.recv().unwrap().unwrap();

@@ -16,7 +16,7 @@ fn an_item_is_not_shown_before_it_is_synced() {
     rig.source.advance(50);
     rig.folder.hold(Call::Sync, "log");
     let outcome = rig.append(A, key(1, "b"), PLAIN, b"x");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     assert_eq!(rig.get(A, key(1, "b")).unwrap(), None);
     assert_eq!(rig.keys(A), [key(0, "a")]);
     assert!(outcome.try_recv().is_err());
@@ -33,7 +33,7 @@ fn the_mark_is_not_reported_before_it_is_on_disk() {
     rig.folder.hold(Call::Sync, "CLOCK");
     let (done, outcome) = super::rig::listen();
     rig.store.advance_mark(done);
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     assert!(rig.store.mark() < rig.clock.now());
     rig.folder.release();
     outcome.recv().unwrap().unwrap();
@@ -47,7 +47,7 @@ fn reads_go_on_while_the_disk_syncs() {
     rig.put(A, key(0, "a"), b"x").unwrap();
     rig.folder.hold(Call::Sync, "");
     let outcome = rig.append(A, key(1, "b"), PLAIN, b"y");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     rig.holds(A, key(0, "a"), b"x");
     assert_eq!(rig.keys(A).len(), 1);
     assert_eq!(rig.get(A, key(9, "c")).unwrap(), None);
@@ -63,7 +63,7 @@ fn a_batch_costs_one_sync() {
     rig.put(A, key(0, "a"), b"x").unwrap();
     rig.folder.hold(Call::Sync, "log");
     let first = rig.append(A, key(1, "a"), PLAIN, b"holds the writer");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let rest: Vec<_> = (2..100)
         .map(|number| rig.append(A, key(number, "a"), PLAIN, b"x"))
         .collect();
@@ -110,7 +110,7 @@ fn an_item_that_is_stored_again_is_never_absent() {
     reader.join().unwrap();
 }
 
-/// A segment of two channels, sealed and not open; one of them is still wanted.
+/// A sealed segment of one item, not open.
 fn sealed() -> Rig {
     let rig = Rig::new(Durability::Fsync);
     rig.put(A, key(0, "a"), b"x").unwrap();
@@ -128,7 +128,7 @@ fn a_segment_that_expires_under_a_reader_is_empty_and_no_error() {
             let rig = Arc::clone(&rig);
             std::thread::spawn(move || (rig.find(A, key(0, "a")), rig.keys(A)))
         };
-        rig.folder.wait_held();
+        assert!(rig.folder.wait_held());
         rig.script.set(A, Keeps::Nothing);
         // Housekeeping opens the index too: only the reader is to be held.
         rig.folder.hold_no_more();
@@ -187,7 +187,7 @@ fn a_late_item_that_comes_while_the_last_segment_is_looked_at_is_found() {
         let rig = Arc::clone(&rig);
         std::thread::spawn(move || rig.store.expire())
     };
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     rig.put(B, key(5, "late"), b"z").unwrap();
     rig.holds(B, key(5, "late"), b"z");
     rig.folder.release();
@@ -207,7 +207,7 @@ fn a_later_segment_of_the_same_name_is_not_read_from_the_old_files() {
         let rig = Arc::clone(&rig);
         std::thread::spawn(move || rig.find(A, key(0, "a")))
     };
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     // The reader has opened the files, and goes on when the segment is gone.
     rig.script.set(A, Keeps::Nothing);
     rig.folder.hold_no_more();

@@ -111,6 +111,13 @@ pub struct Rig {
     pub store: LogStore,
 }
 
+impl Drop for Rig {
+    /// A test that fails while it holds the disk must end all the same.
+    fn drop(&mut self) {
+        self.folder.release();
+    }
+}
+
 impl Rig {
     pub fn new(durability: Durability) -> Self {
         Self::with(options(durability))

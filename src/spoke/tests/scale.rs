@@ -151,7 +151,7 @@ fn a_seal_with_thousands_of_cuts_is_read_again() {
     rig.put(A, key(0, "a"), b"synced").unwrap();
     rig.folder.hold(Call::Sync, "log");
     let first = rig.append(A, key(1, "a"), PLAIN, b"holds the writer");
-    rig.folder.wait_held();
+    assert!(rig.folder.wait_held());
     let burst: Vec<_> = (2..4000)
         .map(|number| rig.append(A, key(number, "a"), PLAIN, b"x"))
         .collect();

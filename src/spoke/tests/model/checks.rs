@@ -1,6 +1,6 @@
 //! What is compared, and what is learnt of what nobody could know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -9,7 +9,6 @@ use crate::item::ItemKey;
 use crate::spoke::tests::rig::everything;
 use crate::spoke::{
     ChannelId, Direction, Entry, ItemHead, Keeps, Range, ReadMode, Retention as _, SpokeStore,
-    WriteId,
 };
 
 /// What was found under a key.
@@ -150,16 +149,12 @@ impl Life {
             if kept || self.is_tainted(&position) {
                 continue;
             }
-            if found_in(&self.twin, position).is_none() {
-                // A removal may be gone before what it removed, and new items be hidden or not.
-                self.tainted.insert(position);
-            } else if found_in(&self.rig().store, position).is_none() {
-                // It may have been stored anew in several segments, of which some are left.
-                self.twin.lose(channel, &key);
-                self.tainted.insert(position);
-            } else {
-                self.tainted.insert(position);
-            }
+            // It may have been removed in a segment that went before the one that has it, or stored
+            // anew in several: what is left of it is nobody's concern any more.
+            let store = found_in(&self.rig().store, position);
+            let versions = &self.versions[&position];
+            assert!(store.is_none_or(|found| versions.contains(&found)));
+            self.tainted.insert(position);
         }
         self.check_all();
     }
@@ -168,7 +163,7 @@ impl Life {
     /// it is known which.
     pub fn resolve(&mut self) {
         let unknown = std::mem::take(&mut self.unknown);
-        let mut of: std::collections::BTreeMap<Position, Vec<Asked>> = Default::default();
+        let mut of: BTreeMap<Position, Vec<Asked>> = BTreeMap::new();
         for (position, asked) in unknown {
             of.entry(position).or_default().push(asked);
         }
@@ -262,6 +257,5 @@ impl Life {
                 self.seed
             );
         }
-        let _ = WriteId(0);
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::env::{ManualClock, Millis, Random as _, SeededRandom};
 use crate::item::{ItemKey, Suffix};
 use crate::spoke::files::sim::{Call, Crash, SimFolder, Trouble};
-use crate::spoke::tests::rig::{self, MINUTE, Rig, START, head, listen};
+use crate::spoke::tests::rig::{self, Rig, START, head, listen};
 use crate::spoke::{
     Append, AppendError, ChannelId, Durability, ItemFlags, ItemHead, Keeps, MemoryStore, Options,
     Removal, SpokeStore, WriteId,
@@ -402,6 +402,3 @@ impl Life {
         self.mark = self.rig().store.mark();
     }
 }
-
-/// How many minutes a life may last at the most, for the record.
-const _: i64 = MINUTE;
