@@ -12,7 +12,7 @@ fn met(bar: &Bar) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_at_random_moments() {
+async fn kills_at_random_moments() {
     let size = kill::Size {
         seed: 1,
         runs: 3,
@@ -25,7 +25,7 @@ async fn kill_at_random_moments() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_while_segments_expire() {
+async fn a_kill_while_segments_expire() {
     let size = kill::Size {
         seed: 100,
         runs: 1,
