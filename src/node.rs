@@ -113,7 +113,7 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the store is looked at for a failure.
 const WATCH_STORE: Duration = Duration::from_millis(200);
 /// The longest pause between two tries to open a store that failed.
-const REOPEN_MAX: Duration = Duration::from_secs(30);
+const REOPEN_MAX: Duration = Duration::from_secs(5);
 /// A wall clock this far behind the clock mark, in milliseconds, is said to be wrong.
 const CLOCK_WRONG: i64 = 10_000;
 
