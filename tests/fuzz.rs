@@ -75,7 +75,7 @@ fn mutated(corpus: &[Vec<u8>], seed: u64) -> Vec<u8> {
                 let to = (from + below(64)).min(other.len());
                 input.splice(at..end, other[from..to].iter().copied());
             }
-            _ => input.insert(at, b"/?=&%.:\"'[]\n\0-09azAZ"[below(21)]),
+            _ => input.insert(at, b"/?=&%.:\"'[]\n\0-09azAZ"[below(20)]),
         }
     }
     input
