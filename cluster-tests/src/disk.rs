@@ -101,6 +101,27 @@ impl SmallDisk {
         Ok(stat.f_blocks * stat.f_frsize)
     }
 
+    /// Takes that much of it and keeps it until [`Self::shrink_ballast`]: room that is sure to come
+    /// back, whatever else the disk is filled with.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn load_ballast(&self, bytes: u64) -> Outcome<()> {
+        let file = File::create(self.ballast_path())?;
+        fallocate(&file, FallocateFlags::empty(), 0, bytes).map_err(std::io::Error::from)?;
+        Ok(())
+    }
+
+    /// Gives back that much of the ballast, or what is left of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn shrink_ballast(&self, bytes: u64) -> Outcome<()> {
+        let file = OpenOptions::new().write(true).open(self.ballast_path())?;
+        let length = file.metadata()?.len();
+        Ok(file.set_len(length.saturating_sub(bytes))?)
+    }
+
     /// Takes so much of it that about `left` bytes stay free.
     ///
     /// # Errors
@@ -141,6 +162,10 @@ impl SmallDisk {
 
     fn filler_path(&self) -> PathBuf {
         self.path().join("filler")
+    }
+
+    fn ballast_path(&self) -> PathBuf {
+        self.path().join("ballast")
     }
 
     fn filler(&self) -> Outcome<File> {

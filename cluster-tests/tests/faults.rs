@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cluster_tests::faults::{Bar, damage, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
 
 fn met(bar: &Bar) {
     println!("{bar}");
@@ -35,6 +35,21 @@ async fn a_kill_while_segments_expire() {
         expiry_every: 1,
     };
     met(&kill::rehearse(&size, |run| println!("{run:?}")).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk() {
+    let size = full_disk::Size {
+        seed: 1,
+        disk: 96 * 1024 * 1024,
+        writers: 16,
+        rounds: 1,
+        kind: None,
+    };
+    match full_disk::rehearse(&size).await {
+        Ok(bar) => met(&bar),
+        Err(reason) => println!("SKIPPED: {reason}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,8 @@ use crate::random::{Choices, bytes};
 use crate::wait::until;
 
 const MIB: u64 = 1024 * 1024;
+/// The room that comes back each time: more than what is acknowledged until the load is quiet again.
+const ROOM: u64 = 8 * MIB;
 
 /// How much is done.
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ pub async fn rehearse(size: &Size) -> Result<Bar, String> {
 
 async fn run(size: &Size, disk: &SmallDisk) -> Outcome<String> {
     let choices = Choices::new(size.seed);
+    disk.load_ballast(ROOM * (u64::from(size.rounds) + 1))?;
     let hub = sealing_often(Hub::new()?, "fsync");
     let mut hub = hub.with_data_in(&disk.path().join("data"));
     hub.start().await?;
@@ -105,6 +108,7 @@ async fn run(size: &Size, disk: &SmallDisk) -> Outcome<String> {
 
         // There is room again: everything works again, without a restart.
         disk.give_back()?;
+        disk.shrink_ballast(ROOM)?;
         acked_more(&load, 50).await?;
         let made = async || client.put_channel("made-later").await.ok();
         until("a channel can be made again", PATIENCE, made).await?;
@@ -123,6 +127,7 @@ async fn run(size: &Size, disk: &SmallDisk) -> Outcome<String> {
     hub.start().await?;
     verified_clean(&hub, load.recorder(), &choices).await?;
     disk.give_back()?;
+    disk.shrink_ballast(ROOM)?;
     drop(quiet);
     acked_more(&load, 50).await?;
     load.end().await;
