@@ -205,7 +205,8 @@ settings! {
         /// A connection without a request is closed after this time. Longer than load balancers
         /// keep theirs, so that it is they who close first.
         idle_timeout_ms: u64 = 75_000, millis(1, HOUR_MS);
-        /// The longest pause between two parts of a request's body; then the answer is 408.
+        /// The longest pause between two parts of a request's body, and what a body as a whole may
+        /// take beyond its time at 16 KiB a second; then the answer is 408.
         body_timeout_ms: u64 = 30_000, millis(1, HOUR_MS);
         /// The longest time that a client may take no bytes of a response; then the connection is
         /// closed.

@@ -1,7 +1,6 @@
 //! Bodies: reading those of requests within their limits, and those of responses.
 
-use std::convert::Infallible;
-use std::io;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +13,7 @@ use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// The body of a response.
 #[derive(Default)]
@@ -95,6 +95,14 @@ pub enum BodyError {
         /// How long was waited.
         patience: Duration,
     },
+    /// Its parts come, but too little by too little.
+    #[error("only {length} bytes of the body came in {} ms", allowed.as_millis())]
+    Trickle {
+        /// How much came.
+        length: u64,
+        /// In which time.
+        allowed: Duration,
+    },
     /// The client went away, or sent what is no body.
     #[error("the body could not be read: {reason}")]
     Broken {
@@ -168,7 +176,7 @@ pub struct Share {
 impl Inflight {
     /// At most that many bytes.
     pub fn new(bytes: u64) -> Self {
-        let total = usize::try_from(bytes / PERMIT_BYTES).unwrap_or(Semaphore::MAX_PERMITS);
+        let total = usize::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(Semaphore::MAX_PERMITS);
         let total = total.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(total)),
@@ -179,6 +187,16 @@ impl Inflight {
     /// How many bytes are in flight, roughly.
     pub fn bytes(&self) -> u64 {
         (self.total - self.permits.available_permits().min(self.total)) as u64 * PERMIT_BYTES
+    }
+
+    /// How many bytes there is room for once nothing else is in flight.
+    fn most(&self) -> u64 {
+        self.total as u64 * PERMIT_BYTES
+    }
+
+    /// How many bytes there is room for now.
+    fn room(&self) -> u64 {
+        self.permits.available_permits() as u64 * PERMIT_BYTES
     }
 
     fn share(&self) -> Share {
@@ -207,6 +225,18 @@ impl Share {
         self.bytes = bytes;
         Ok(())
     }
+
+    /// Shrinks to that many bytes.
+    fn give_back_to(&mut self, bytes: u64) {
+        let Some(surplus) = self.bytes.checked_sub(bytes) else {
+            return;
+        };
+        let permits = (bytes + surplus).div_ceil(PERMIT_BYTES) - bytes.div_ceil(PERMIT_BYTES);
+        let held = self.permits.as_mut();
+        // What is split off is given back here.
+        drop(held.and_then(|held| held.split(permits as usize)));
+        self.bytes = bytes;
+    }
 }
 
 /// How bodies are read.
@@ -214,8 +244,47 @@ impl Share {
 pub struct BodyLimits {
     /// The longest a body may be, decoded or not, in bytes.
     pub bytes: u64,
-    /// The longest pause between two parts.
+    /// The longest pause between two parts; see also [`allowed`].
     pub patience: Duration,
+}
+
+/// The slowest that a body may come as a whole, in bytes a second.
+const SLOWEST: u64 = 16 * 1024;
+
+/// How long a body may take of which that many bytes have come. Without this limit a body could
+/// hold its share of the bytes in flight for ever, with a byte now and then.
+fn allowed(patience: Duration, length: u64) -> Duration {
+    let at_slowest = Duration::from_millis(length.saturating_mul(1000) / SLOWEST);
+    patience.saturating_add(at_slowest)
+}
+
+/// How fast a body comes. Only waiting takes a look at the clock.
+struct Pace {
+    patience: Duration,
+    began: Option<Instant>,
+}
+
+impl Pace {
+    /// Waits for the next part of a body of which that many bytes have come.
+    async fn wait<T>(
+        &mut self,
+        length: u64,
+        next: impl Future<Output = T>,
+    ) -> Result<T, BodyError> {
+        let now = Instant::now();
+        let began = *self.began.get_or_insert(now);
+        let patience = self.patience;
+        let allowed = allowed(patience, length);
+        let left = allowed.saturating_sub(now.duration_since(began));
+        let waited = tokio::time::timeout(left.min(patience), next).await;
+        waited.map_err(|_| {
+            if left < patience {
+                BodyError::Trickle { length, allowed }
+            } else {
+                BodyError::TooSlow { patience }
+            }
+        })
+    }
 }
 
 /// Reads a body whole, and decodes it. The share is to be held until the bytes are no longer
@@ -233,26 +302,30 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    let too_large = || BodyError::TooLarge {
-        limit: limits.bytes,
-    };
-    let hint = body.size_hint();
-    if hint.lower() > limits.bytes {
+    // A body that is larger than all that may be in flight never fits.
+    let limit = limits.bytes.min(inflight.most());
+    let too_large = || BodyError::TooLarge { limit };
+    let declared = body.size_hint().lower();
+    if declared > limit {
         return Err(too_large());
     }
+    // What does not fit now is not waited for. What does takes room only as it comes: a client
+    // that merely says that it will send much holds nothing.
+    if declared > inflight.room() {
+        return Err(BodyError::Busy);
+    }
     let mut share = inflight.share();
-    share.cover(hint.lower())?;
+    let mut pace = Pace {
+        patience: limits.patience,
+        began: None,
+    };
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0u64;
     loop {
         let frame = match next_now(&mut body).await {
             Some(frame) => frame,
-            None => tokio::time::timeout(limits.patience, body.frame())
-                .await
-                .map_err(|_| BodyError::TooSlow {
-                    patience: limits.patience,
-                })?,
+            None => pace.wait(length, body.frame()).await?,
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| BodyError::Broken {
@@ -262,7 +335,7 @@ where
             continue;
         };
         length += data.len() as u64;
-        if length > limits.bytes {
+        if length > limit {
             return Err(too_large());
         }
         share.cover(length)?;
@@ -271,7 +344,7 @@ where
             first = data;
         } else {
             if rest.is_empty() {
-                rest.reserve((hint.lower().max(length)) as usize);
+                rest.reserve(declared.min(STEP) as usize);
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&data);
@@ -282,12 +355,14 @@ where
     } else {
         rest.freeze()
     };
-    let bytes = match coding {
-        Coding::Identity => raw,
-        coding => decode(raw, coding, limits.bytes, &mut share).await?,
-    };
-    Ok((bytes, share))
+    match coding {
+        Coding::Identity => Ok((raw, share)),
+        coding => decode(raw, coding, limits.bytes, share).await,
+    }
 }
+
+/// How many bytes are made room for ahead, and decoded at a time.
+const STEP: u64 = 256 * 1024;
 
 /// How much of a body that nobody wants is read on, in bytes.
 const DRAIN_BYTES: u64 = 64 << 20;
@@ -339,44 +414,50 @@ async fn decode(
     raw: Bytes,
     coding: Coding,
     limit: u64,
+    mut share: Share,
+) -> Result<(Bytes, Share), BodyError> {
+    // A small body may decode to a large one, and that takes a processor's time. The share goes
+    // along: the bytes are there until the decoding ends, also if nobody waits for it any more.
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decoded = decode_bounded(&raw, coding, limit, &mut share)?;
+        drop(raw);
+        share.give_back_to(decoded.len() as u64);
+        Ok((decoded, share))
+    });
+    decoding.await.map_err(|error| BodyError::Broken {
+        reason: error.to_string(),
+    })?
+}
+
+fn decode_bounded(
+    raw: &[u8],
+    coding: Coding,
+    limit: u64,
     share: &mut Share,
 ) -> Result<Bytes, BodyError> {
-    // A small body may decode to a large one, and that takes a processor's time.
-    let decoding = tokio::task::spawn_blocking(move || decode_bounded(&raw, coding, limit));
-    let bytes = decoding.await.map_err(|error| BodyError::Broken {
-        reason: error.to_string(),
-    })??;
-    share.cover(bytes.len() as u64)?;
-    Ok(bytes)
-}
-
-fn decode_bounded(raw: &[u8], coding: Coding, limit: u64) -> Result<Bytes, BodyError> {
     use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-    let decoded = match coding {
-        Coding::Identity => Ok(raw.to_vec()),
-        Coding::Gzip => read_bounded(MultiGzDecoder::new(raw), limit),
-        Coding::Deflate => read_bounded(ZlibDecoder::new(raw), limit)
-            .or_else(|_| read_bounded(DeflateDecoder::new(raw), limit)),
+    let mut inflate = |reader: &mut dyn io::Read, coding| {
+        let mut out = Vec::new();
+        loop {
+            let step = io::Read::take(&mut *reader, STEP).read_to_end(&mut out);
+            let step = step.map_err(|_| BodyError::BadCoding { coding })?;
+            if out.len() as u64 > limit {
+                return Err(BodyError::TooLarge { limit });
+            }
+            share.cover((raw.len() + out.len()) as u64)?;
+            if step == 0 {
+                return Ok(Bytes::from(out));
+            }
+        }
     };
-    let decoded = decoded.map_err(|_| BodyError::BadCoding {
-        coding: match coding {
-            Coding::Deflate => "deflate",
-            _ => "gzip",
+    match coding {
+        Coding::Identity => Ok(Bytes::copy_from_slice(raw)),
+        Coding::Gzip => inflate(&mut MultiGzDecoder::new(raw), "gzip"),
+        Coding::Deflate => match inflate(&mut ZlibDecoder::new(raw), "deflate") {
+            Err(BodyError::BadCoding { coding }) => inflate(&mut DeflateDecoder::new(raw), coding),
+            decided => decided,
         },
-    })?;
-    if decoded.len() as u64 > limit {
-        return Err(BodyError::TooLarge { limit });
     }
-    Ok(decoded.into())
-}
-
-fn read_bounded(reader: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    io::Read::read_to_end(
-        &mut io::Read::take(reader, limit.saturating_add(1)),
-        &mut out,
-    )?;
-    Ok(out)
 }
 
 /// A body that is compressed while it is sent, boxed.
@@ -389,101 +470,5 @@ where
     ReplyBody::Compressed(body.boxed_unsync())
 }
 
-/// An error that cannot be, as an I/O error, for bodies that cannot fail.
-pub fn never(error: Infallible) -> io::Error {
-    match error {}
-}
-
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use futures_util::stream;
-    use http_body_util::{Full, StreamBody};
-
-    use super::*;
-
-    const LIMITS: BodyLimits = BodyLimits {
-        bytes: 10_000,
-        patience: Duration::from_millis(50),
-    };
-
-    async fn read_full(bytes: &[u8], coding: Coding) -> Result<Bytes, BodyError> {
-        let body = Full::new(Bytes::copy_from_slice(bytes));
-        let inflight = Inflight::new(1 << 20);
-        read(body, coding, &LIMITS, &inflight).await.map(|(b, _)| b)
-    }
-
-    fn parts(parts: Vec<Bytes>) -> impl Body<Data = Bytes, Error = io::Error> + Unpin {
-        StreamBody::new(stream::iter(parts.into_iter().map(Frame::data).map(Ok)))
-    }
-
-    #[tokio::test]
-    async fn a_body_over_the_limit_is_refused_in_any_form() {
-        let limit = BodyError::TooLarge { limit: 10_000 };
-        let at = vec![7; 10_000];
-        let over = vec![7; 10_001];
-        assert_eq!(
-            read_full(&at, Coding::Identity).await.unwrap().len(),
-            10_000
-        );
-        assert_eq!(read_full(&over, Coding::Identity).await.unwrap_err(), limit);
-        // Without a length, as soon as it is over.
-        let chunks = parts(vec![Bytes::from(at.clone()), Bytes::from_static(b"x")]);
-        let inflight = Inflight::new(1 << 20);
-        let chunked = read(chunks, Coding::Identity, &LIMITS, &inflight).await;
-        assert_eq!(chunked.unwrap_err(), limit);
-        // Small on the wire, large once decoded.
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        gzip.write_all(&over).unwrap();
-        let bomb = gzip.finish().unwrap();
-        assert_eq!(read_full(&bomb, Coding::Gzip).await.unwrap_err(), limit);
-    }
-
-    #[tokio::test]
-    async fn codings_are_undone() {
-        let text = b"hello hello hello";
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(text).unwrap();
-        let gzip = gzip.finish().unwrap();
-        assert_eq!(&read_full(&gzip, Coding::Gzip).await.unwrap()[..], text);
-        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-        zlib.write_all(text).unwrap();
-        let zlib = zlib.finish().unwrap();
-        assert_eq!(&read_full(&zlib, Coding::Deflate).await.unwrap()[..], text);
-        let mut raw = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
-        raw.write_all(text).unwrap();
-        let raw = raw.finish().unwrap();
-        assert_eq!(&read_full(&raw, Coding::Deflate).await.unwrap()[..], text);
-        let broken = read_full(b"no gzip", Coding::Gzip).await;
-        assert_eq!(broken.unwrap_err(), BodyError::BadCoding { coding: "gzip" });
-    }
-
-    #[tokio::test]
-    async fn a_body_that_stops_is_too_slow() {
-        let body = StreamBody::new(stream::pending::<io::Result<Frame<Bytes>>>());
-        let inflight = Inflight::new(1 << 20);
-        let read = read(body, Coding::Identity, &LIMITS, &inflight).await;
-        let patience = LIMITS.patience;
-        assert_eq!(read.unwrap_err(), BodyError::TooSlow { patience });
-    }
-
-    #[tokio::test]
-    async fn bytes_in_flight_are_bounded_and_given_back() {
-        let inflight = Inflight::new(8192);
-        let body = || parts(vec![Bytes::from(vec![1; 3000]), Bytes::from(vec![2; 3000])]);
-        let (bytes, share) = read(body(), Coding::Identity, &LIMITS, &inflight)
-            .await
-            .unwrap();
-        assert_eq!((bytes.len(), inflight.bytes()), (6000, 6144));
-        let second = read(body(), Coding::Identity, &LIMITS, &inflight).await;
-        assert_eq!(second.unwrap_err(), BodyError::Busy);
-        drop(share);
-        assert_eq!(inflight.bytes(), 0);
-        assert!(
-            read(body(), Coding::Identity, &LIMITS, &inflight)
-                .await
-                .is_ok()
-        );
-    }
-}
+mod tests;

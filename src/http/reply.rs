@@ -139,6 +139,11 @@ pub fn bad_body(wrong: &BodyError) -> Reply {
             "body",
             "sent without long pauses",
         ),
+        BodyError::Trickle { .. } => of(
+            StatusCode::REQUEST_TIMEOUT,
+            "body",
+            "sent at 16 KiB a second or faster",
+        ),
         BodyError::Broken { .. } => of(StatusCode::BAD_REQUEST, "body", "sent to its end"),
         BodyError::UnknownCoding { coding } => error(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

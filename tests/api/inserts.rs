@@ -319,9 +319,16 @@ async fn bodies_in_flight_are_bounded() {
              Expect: 100-continue\r\n\r\n"
         ))
         .await;
-    // Told to go on: its room is taken, and there is none for another such body.
+    // Told to go on: what it has said to send takes no room before it comes.
     first.head().await.expect(100);
-    let refused = hub.post(&name, vec![0; 500_000]).await;
+    hub.post(&name, vec![0; 500_000]).await.expect(201);
+    // What has come does, and leaves none for another such body.
+    first.send(vec![b'x'; 900_000]).await;
+    let refused = eventually("its room is taken", async || {
+        let answer = hub.post(&name, vec![0; 500_000]).await;
+        (answer.status != 201).then_some(answer)
+    });
+    let refused = refused.await;
     let body = refused.clone().expect(503).json();
     assert!(refused.header("retry-after").is_some());
     assert!(
@@ -330,7 +337,7 @@ async fn bodies_in_flight_are_bounded() {
     );
     // But for one that fits beside it.
     hub.insert(&name, "small").await;
-    first.send(vec![b'x'; 1_000_000]).await;
+    first.send(vec![b'x'; 100_000]).await;
     first.answer().await.expect(201);
     // Its room is free again.
     eventually("there is room again", async || {

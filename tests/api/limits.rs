@@ -69,7 +69,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn a_body_that_stops_is_408() {
-    let hub = Setup::new().set("HTTP_BODY_TIMEOUT_MS", 1000).start().await;
+    let hub = Setup::new().set("HTTP_BODY_TIMEOUT_MS", 2000).start().await;
     let name = hub.channel("slow").await;
     let started = Instant::now();
     let mut stopped = Vec::new();
@@ -94,24 +94,34 @@ async fn a_body_that_stops_is_408() {
     }
     for raw in &mut stopped {
         raw.answer().await.expect_error(408, "body");
-        assert!(started.elapsed() >= Duration::from_secs(1));
+        assert!(started.elapsed() >= Duration::from_secs(2));
     }
+    // Nor is a body taken that never stops, but comes a byte at a time.
+    let mut raw = hub.raw().await;
+    let post = format!("POST /channel/{name} HTTP/1.1\r\nHost: h\r\nContent-Length:");
+    raw.send(format!("{post} 100000\r\n\r\n")).await;
+    soon("it is refused", async {
+        while !raw.has_any() {
+            raw.send("x").await;
+            tokio::time::sleep(PACE).await;
+        }
+    })
+    .await;
+    raw.answer().await.expect_error(408, "body");
     hub.get(&format!("/channel/{name}/latest"))
         .await
         .expect_empty(404);
-    // A body that takes longer as a whole, but never pauses that long, is taken.
+    // A body that takes longer as a whole, but is not slow for its length, is taken.
     let mut raw = hub.raw().await;
     let started = Instant::now();
-    let count = 30;
-    raw.send(format!(
-        "POST /channel/{name} HTTP/1.1\r\nHost: h\r\nContent-Length: {count}\r\n\r\n"
-    ))
-    .await;
+    let (count, part) = (80, vec![b'x'; 32 << 10]);
+    raw.send(format!("{post} {}\r\n\r\n", count * part.len()))
+        .await;
     for _ in 0..count {
         tokio::time::sleep(PACE).await;
-        raw.send("x").await;
+        raw.send(&part).await;
     }
-    assert!(started.elapsed() > Duration::from_secs(1));
+    assert!(started.elapsed() > Duration::from_secs(2));
     raw.answer().await.expect(201);
 }
 
