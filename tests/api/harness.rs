@@ -73,6 +73,12 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// An address that was free a moment ago; a hub says if it no longer is.
+pub fn free_address() -> SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
+}
+
 /// The `hub` command, without the settings of whoever runs the tests.
 pub fn hub_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hub"));

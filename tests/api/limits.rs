@@ -164,6 +164,33 @@ async fn a_reader_that_stops_is_cut_and_a_slow_one_is_not() {
 }
 
 #[tokio::test]
+async fn a_request_behind_a_slow_download_does_not_cut_it() {
+    const MIB: usize = 1 << 20;
+    let hub = Setup::new().set("HTTP_HEAD_TIMEOUT_MS", 500).start().await;
+    let name = hub.channel("pipelined").await;
+    let item = hub.insert(&name, vec![b'x'; 32 * MIB]).await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let mut raw = hub.raw().await;
+    raw.send(ask(hub.path_of(&item)) + &ask("/")).await;
+    raw.head().await.expect(200);
+    let started = Instant::now();
+    let mut left = 32 * MIB;
+    let mut pause = left;
+    while left > 0 {
+        if left <= pause {
+            tokio::time::sleep(PACE).await;
+            pause -= MIB;
+        }
+        let part = raw.some(MIB.min(left)).await.unwrap();
+        assert!(!part.is_empty(), "cut off {left} before its end");
+        left -= part.len();
+    }
+    assert!(started.elapsed() > Duration::from_secs(1));
+    raw.answer().await.expect(200).link("self").unwrap();
+    assert_eq!(cut(&hub, "head").await, 0);
+}
+
+#[tokio::test]
 async fn what_is_no_request_is_refused_and_harms_nobody() {
     let hub = Hub::shared().await;
     let large = "x".repeat(70_000);

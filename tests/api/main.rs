@@ -40,3 +40,4 @@ mod seconds;
 mod stable;
 mod startup;
 mod times;
+mod tls;

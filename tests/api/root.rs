@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{Hub, Raw, Setup, VERSION};
+use crate::harness::{Hub, Raw, Setup, VERSION, free_address};
 
 #[tokio::test]
 async fn the_root_links_to_everything() {
@@ -100,10 +100,7 @@ async fn the_internal_pages_that_clients_read() {
 
 #[tokio::test]
 async fn operators_have_a_listener_of_their_own() {
-    // A port that was free a moment ago; the hub says if it no longer is.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let ops = free.local_addr().unwrap();
-    drop(free);
+    let ops = free_address();
     let setup = Setup::new()
         .set("OPS_LISTEN", ops)
         .set("HTTP_OPS_ROUTES", "false");
