@@ -1,11 +1,13 @@
 //! From a request to a response: what every request goes through.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, EXPECT, HeaderValue};
+use futures_util::FutureExt as _;
+use http::header::{ACCEPT_ENCODING, EXPECT, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use hub_ring::Member;
@@ -14,7 +16,7 @@ use super::body::{BodyError, BodyLimits, Coding, Inflight, Share, drain, read};
 use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
-use super::reply::{self, CommonHeaders, Reply};
+use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::{channels, items, queries};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
@@ -150,17 +152,13 @@ impl Call<'_> {
 
     /// Whether the caller is on this machine, and nobody spoke for another one.
     pub(super) fn is_local(&self) -> bool {
-        let forwarded = [
-            "forwarded",
-            "x-forwarded-host",
-            "x-forwarded-proto",
-            "x-forwarded-for",
-        ];
+        let forwards = |name: &HeaderName| {
+            let name = name.as_str();
+            name == "forwarded" || name.starts_with("x-forwarded-")
+        };
         self.base.as_str().contains("localhost")
             && self.origin.peer.ip().to_canonical().is_loopback()
-            && !forwarded
-                .iter()
-                .any(|name| self.headers.contains_key(*name))
+            && !self.headers.keys().any(forwards)
     }
 
     /// The answer of a node through which nothing may be changed.
@@ -237,7 +235,7 @@ impl Api {
         let started = self.clock.boot();
         let (parts, mut body) = request.into_parts();
         let request_id = self.request_id(&parts.headers);
-        let route = grammar::parse(&parts.method, parts.uri.path());
+        let route = route_at(origin.surface, &parts);
         let label = match &route {
             Ok(route) => route.label(),
             Err(RouteError::TrailingSlash) => "trailing_slash",
@@ -245,7 +243,13 @@ impl Api {
         };
         let base = self.base(&parts, origin);
         let mut reply = match route {
-            Ok(route) => self.answer(route, &parts, &base, origin, &mut body).await,
+            Ok(route) => {
+                // What a panic may leave behind is the request's own, and goes with it.
+                let answering =
+                    AssertUnwindSafe(self.answer(route, &parts, &base, origin, &mut body));
+                let answered = answering.catch_unwind().await;
+                answered.unwrap_or_else(|_| reply::internal("the request's handler panicked"))
+            }
             Err(wrong) => refuse_route(&wrong, &parts.uri, &base),
         };
         if parts.headers.contains_key(ACCEPT_ENCODING) && parts.method != Method::HEAD {
@@ -256,6 +260,10 @@ impl Api {
         let waits = parts.headers.contains_key(EXPECT);
         if !waits && reply.status() != StatusCode::REQUEST_TIMEOUT {
             drain(body).await;
+        }
+        if let Some(Fault(error)) = reply.extensions_mut().remove() {
+            let request_id = request_id.to_str().unwrap_or_default();
+            tracing::error!(request_id, error, "a request failed inside");
         }
         let spent = self.clock.boot().saturating_sub(started);
         let status = reply.status().as_u16();
@@ -288,13 +296,8 @@ impl Api {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        if origin.surface != Surface::PublicOnly
-            && let Some(reply) = self.operations.answer(&route, base)
-        {
+        if let Some(reply) = self.operations.answer(&route, base) {
             return reply;
-        }
-        if origin.surface == Surface::Ops {
-            return reply::empty(StatusCode::NOT_FOUND);
         }
         let (name, route) = match route {
             Route::Preflight { allow } => {
@@ -392,6 +395,25 @@ where
     }
 }
 
+/// The route of a request, if there is one where it came in.
+fn route_at<'p>(
+    surface: Surface,
+    parts: &'p http::request::Parts,
+) -> Result<Route<'p>, RouteError> {
+    let path = parts.uri.path();
+    let served = match surface {
+        Surface::Public => true,
+        Surface::PublicOnly => !grammar::is_of_node(path),
+        Surface::Ops => grammar::is_of_node(path),
+    };
+    match grammar::parse(&parts.method, path) {
+        Err(RouteError::TrailingSlash) => Err(RouteError::TrailingSlash),
+        // Whatever the method: the path is not there.
+        _ if !served => Err(RouteError::NotFound),
+        found => found,
+    }
+}
+
 fn refuse_route(wrong: &RouteError, uri: &http::Uri, base: &BaseUri) -> Reply {
     match wrong {
         RouteError::TrailingSlash => {
@@ -436,3 +458,6 @@ fn method_label(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests;

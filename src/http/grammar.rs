@@ -61,6 +61,13 @@ pub fn parse<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError
     }
 }
 
+/// Whether a path is about the node and not about channels, if it is one that is served at all.
+pub fn is_of_node(path: &str) -> bool {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let first = path.split('/').next().and_then(decode);
+    matches!(first.as_deref(), Some("health" | "metrics" | "internal"))
+}
+
 fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
     if path == "/" {
         return read(method, Route::Root);

@@ -254,18 +254,15 @@ pub fn insert_error(wrong: &InsertError, channel: &str) -> Reply {
     }
 }
 
-/// A fault inside.
+/// What went wrong inside: for the log, which has the request's id with it, and not for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+/// A fault inside. The reason goes along as a [`Fault`].
 pub fn internal(reason: &str) -> Reply {
-    tracing::error!(error = %reason, "a request failed inside");
-    error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        &format!(
-            "500 Internal error: {reason}. The hub's log has the request id; please report it."
-        ),
-        None,
-        None,
-        None,
-    )
+    let mut reply = json_text(StatusCode::INTERNAL_SERVER_ERROR, "500 Internal error");
+    reply.extensions_mut().insert(Fault(reason.to_owned()));
+    reply
 }
 
 /// The headers that every response has.
