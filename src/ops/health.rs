@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use crate::channel::{Channels, LocalReplica};
-use crate::cluster::{Life, RingView};
+use crate::cluster::{Life, Phase, RingView};
 use crate::env::{HubClock, Millis};
 use crate::http::api::Operations;
 use crate::http::body::Inflight;
@@ -75,12 +75,17 @@ impl Operations for Node {
 impl Node {
     fn health(&self, base: &BaseUri) -> Reply {
         let phase = self.life.phase();
-        let ready = self.life.is_ready();
         let now = self.clock.read();
+        let (healthy, within) = (self.is_healthy(), self.is_within_ring());
+        let description = if phase == Phase::Ready && !within {
+            "the ring has not been confirmed in time".to_owned()
+        } else {
+            phase.describe()
+        };
         let up = now.now.since(self.facts.started).as_secs() / 3600;
         let mut body = json!({
-            "healthy": ready,
-            "description": phase.describe(),
+            "healthy": healthy,
+            "description": description,
             "version": self.facts.version,
             "readOnly": self.facts.read_only,
             "startTime": self.facts.started.iso(),
@@ -95,12 +100,22 @@ impl Node {
         if let (Some(replica), Some(fields)) = (self.local.get(), body.as_object_mut()) {
             fields.insert("store".to_owned(), store(&replica.status()));
         }
-        let status = if ready {
+        let status = if healthy {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
         reply::json(status, &body)
+    }
+
+    /// Whether the ring is known for now: past its horizon, no write and no read may rely on it.
+    fn is_within_ring(&self) -> bool {
+        self.clock.now() < self.view.horizon()
+    }
+
+    /// Whether the node can serve.
+    fn is_healthy(&self) -> bool {
+        self.life.is_ready() && self.is_within_ring()
     }
 
     /// What could keep the node from its work, and whether it does.
@@ -130,7 +145,7 @@ impl Node {
             "disk": full,
             "damage": damaged,
             "ring": check(
-                self.clock.now() < horizon,
+                self.is_within_ring(),
                 format!("the ring is known up to {horizon}"),
             ),
             "clock": check(
@@ -162,7 +177,7 @@ impl Node {
             channels: self.channels.get().map_or(0, |c| c.len() as u64),
             clock_offset: reading.offset_millis as f64 / 1000.0,
             inflight_bytes: self.inflight.bytes(),
-            ready: self.life.is_ready(),
+            ready: self.is_healthy(),
         });
     }
 
@@ -201,7 +216,7 @@ impl Node {
             }
             InternalRoute::Health => {
                 let health =
-                    json!({"healthy": self.life.is_ready(), "state": self.life.phase().name()});
+                    json!({"healthy": self.is_healthy(), "state": self.life.phase().name()});
                 json!({own("/health"): health})
             }
             InternalRoute::Time => {
@@ -240,4 +255,57 @@ fn store(status: &StoreStatus) -> Value {
 /// How many file handles this process has; 0 where the system does not say.
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use hub_ring::{Member, Placement, RingHistory, RingMap};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::env::ManualClock;
+    use crate::http::links::{Authority, Scheme};
+
+    #[test]
+    fn a_node_past_its_ring_horizon_is_not_healthy() {
+        const NOW: i64 = 1_500_000_000_000;
+        let source = ManualClock::new(Millis::new(NOW));
+        let clock = Arc::new(HubClock::start(Arc::clone(&source) as Arc<_>));
+        let member = Member::new("hub").unwrap();
+        let map = RingMap::in_force(1, NOW, [member.clone()], Placement::default());
+        let mut history = RingHistory::new();
+        history.announce(map.unwrap()).unwrap();
+        let view = RingView::new(member);
+        view.adopt(Arc::new(history));
+        let life = Arc::new(Life::default());
+        life.enter(Phase::Ready);
+        let node = Node {
+            facts: NodeFacts {
+                version: "1",
+                node: "hub:1".to_owned(),
+                started: clock.now(),
+                durability: Durability::Fsync,
+                read_only: false,
+                properties: Vec::new(),
+            },
+            life,
+            clock,
+            view: Arc::clone(&view),
+            local: Arc::default(),
+            channels: Arc::default(),
+            inflight: Inflight::new(1024),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+        };
+        let base = BaseUri::new(Scheme::Http, &Authority::parse("hub:1").unwrap());
+        assert!(!node.is_healthy(), "no ring is known yet");
+        view.confirmed(Millis::new(NOW), 10_000);
+        assert!(node.is_healthy());
+        assert_eq!(node.health(&base).status(), StatusCode::OK);
+        source.advance(10_000);
+        assert!(!node.is_healthy());
+        let status = node.health(&base).status();
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        view.confirmed(Millis::new(NOW + 10_000), 10_000);
+        assert!(node.is_healthy());
+    }
 }
