@@ -1,13 +1,17 @@
 //! Queries: lists of items by time, by neighbourhood and from either end, and links about time.
 
-use std::fmt::Write as _;
+mod lists;
+mod times;
+
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+
+use lists::{list, push_link, push_uris, trace};
+pub(super) use times::{millisecond, seconds, time_links, time_now};
 
 use super::api::Call;
 use super::body::ReplyBody;
@@ -18,7 +22,7 @@ use super::params::{self, Order, Params};
 use super::reply::{self, JSON, Reply};
 use crate::channel::{Channel, Epoch, Page, Query, QueryError, Reads};
 use crate::env::Millis;
-use crate::item::{ItemKey, TimePath, Unit};
+use crate::item::{ItemKey, TimePath};
 use crate::spoke;
 
 /// How many keys a time query reads at a time.
@@ -27,6 +31,7 @@ const PAGE: usize = 2000;
 /// `GET /channel/{channel}/{time}`: a day, hour, minute or second.
 pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Reply> {
     let params = call.params()?;
+    refuse_tag(&params)?;
     refuse_format(call, &params)?;
     let channel = call.known_channel().await?;
     let direction = match params.order {
@@ -160,6 +165,7 @@ pub(super) async fn neighbour(
     direction: Direction,
 ) -> Result<Reply, Reply> {
     let params = call.params()?;
+    refuse_tag(&params)?;
     let channel = call.known_channel().await?;
     let keys = keys_beside(call, &channel, from, direction, 1, &params).await?;
     Ok(found_or_not(call, keys.first()))
@@ -184,6 +190,7 @@ pub(super) async fn neighbours(
     count: i64,
 ) -> Result<Reply, Reply> {
     let params = call.params()?;
+    refuse_tag(&params)?;
     refuse_format(call, &params)?;
     let channel = call.known_channel().await?;
     let count = capped(call, count);
@@ -227,6 +234,7 @@ pub(super) async fn neighbours(
 /// `GET /channel/{channel}/{latest|earliest}`
 pub(super) async fn edge(call: &Call<'_>, edge: Edge) -> Result<Reply, Reply> {
     let params = call.params()?;
+    refuse_tag(&params)?;
     let channel = call.known_channel().await?;
     let keys = keys_at(call, &channel, edge, 1, &params).await?;
     Ok(found_or_not(call, keys.first()))
@@ -235,6 +243,7 @@ pub(super) async fn edge(call: &Call<'_>, edge: Edge) -> Result<Reply, Reply> {
 /// `GET /channel/{channel}/{latest|earliest}/{count}`
 pub(super) async fn edges(call: &Call<'_>, edge: Edge, count: i64) -> Result<Reply, Reply> {
     let params = call.params()?;
+    refuse_tag(&params)?;
     refuse_format(call, &params)?;
     let channel = call.known_channel().await?;
     let count = capped(call, count);
@@ -315,118 +324,6 @@ async fn keys_of(call: &Call<'_>, channel: &Channel, query: Query) -> Result<Vec
     Ok(keys)
 }
 
-/// `GET /channel/{channel}/{time to the second}/{next|previous}/{count}`: a run of seconds.
-pub(super) async fn seconds(
-    call: &Call<'_>,
-    from: TimePath,
-    direction: Direction,
-    count: i64,
-) -> Result<Reply, Reply> {
-    let params = call.params()?;
-    let count = capped(call, count) as i64;
-    let stable = stable_or_nearly(call).await;
-    let mut seconds: Vec<TimePath> = match direction {
-        Direction::Next => (0..count)
-            .map(|step| from.moved(step))
-            .take_while(|second| second.start() < stable)
-            .collect(),
-        Direction::Previous => {
-            let last = from.min(TimePath::of(Unit::Second, stable));
-            (1..=count).rev().map(|step| last.moved(-step)).collect()
-        }
-    };
-    seconds.dedup();
-    let links = call.links();
-    let repeat = params.repeat();
-    let run = |from, direction| Link::Seconds {
-        from,
-        direction,
-        count,
-    };
-    let mut body = String::with_capacity(128 + seconds.len() * 64);
-    body.push_str("{\"_links\":{\"self\":{\"href\":\"");
-    links.push(&mut body, run(from, direction));
-    body.push_str(repeat);
-    body.push_str("\"}");
-    if let (Some(first), Some(last)) = (seconds.first(), seconds.last()) {
-        if seconds.len() as i64 == count {
-            let next = run(last.next(), Direction::Next);
-            push_link(&mut body, "next", &links, next, repeat);
-        }
-        let previous = run(*first, Direction::Previous);
-        push_link(&mut body, "previous", &links, previous, repeat);
-    }
-    if params.order == Order::Descending {
-        seconds.reverse();
-    }
-    body.push_str(",\"uris\":[");
-    for (at, second) in seconds.iter().enumerate() {
-        body.push_str(if at == 0 { "\"" } else { ",\"" });
-        links.push(&mut body, Link::Period(*second));
-        body.push('"');
-    }
-    body.push_str("]}");
-    body.push_str(&trace(call, &params, from.start(), &seconds, false));
-    body.push('}');
-    Ok(reply::with_body(StatusCode::OK, JSON, body))
-}
-
-/// `GET /channel/{channel}/{time to the millisecond}`: the second around it.
-pub(super) fn millisecond(call: &Call<'_>, second: TimePath) -> Reply {
-    let location = call.links().url(Link::Period(second)) + &call.repeat();
-    reply::redirect(StatusCode::SEE_OTHER, &location)
-}
-
-/// `GET /channel/{channel}/time`
-pub(super) async fn time_links(call: &Call<'_>) -> Result<Reply, Reply> {
-    let params = call.params()?;
-    let channel = call.known_channel().await?;
-    let now = call.api.clock.now();
-    let stable = call.core.reads.stable_time(&channel).await;
-    let stable =
-        stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))?;
-    let links = call.links();
-    let repeat = params.repeat_stable();
-    let at = if params.stable { stable } else { now };
-    let mut sides = Map::new();
-    let own = links.url(Link::Time) + repeat;
-    sides.insert("self".to_owned(), json!({"href": own}));
-    for unit in Unit::ALL {
-        let side = json!({
-            "href": links.url(Link::Period(TimePath::of(unit, at))) + repeat,
-            "template": links.url(Link::TimeTemplate(unit)),
-            "redirect": links.url(Link::TimeNow(unit)) + repeat,
-        });
-        sides.insert(unit.name().to_owned(), side);
-    }
-    let moment = |at: Millis| json!({"iso8601": at.iso(), "millis": at.get()});
-    let body = json!({"_links": sides, "now": moment(now), "stable": moment(stable)});
-    Ok(reply::json(StatusCode::OK, &body))
-}
-
-/// `GET /channel/{channel}/time/{unit}`
-pub(super) async fn time_now(call: &Call<'_>, unit: Unit) -> Result<Reply, Reply> {
-    let params = params::Params::parse(call.path_query).unwrap_or_default();
-    let at = if params.stable {
-        stable_or_nearly(call).await
-    } else {
-        call.api.clock.now()
-    };
-    let location = call.links().url(Link::Period(TimePath::of(unit, at))) + &call.repeat();
-    Ok(reply::redirect(StatusCode::SEE_OTHER, &location))
-}
-
-/// The stable time of a channel; of one that does not exist or cannot answer, about what an idle
-/// one's would be.
-async fn stable_or_nearly(call: &Call<'_>) -> Millis {
-    let now = call.api.clock.now();
-    let Ok(Some(channel)) = call.channel().await else {
-        return now.minus(Unit::Second.millis());
-    };
-    let stable = call.core.reads.stable_time(&channel).await;
-    stable.unwrap_or_else(|_| now.minus(Unit::Second.millis()))
-}
-
 fn capped(call: &Call<'_>, count: i64) -> usize {
     usize::try_from(count)
         .unwrap_or(0)
@@ -456,85 +353,16 @@ fn refuse_format(call: &Call<'_>, params: &Params) -> Result<(), Reply> {
     }
 }
 
-/// A list of items with its links.
-fn list(
-    call: &Call<'_>,
-    own: Link,
-    around: &[(&str, Link)],
-    mut keys: Vec<ItemKey>,
-    params: &Params,
-    start: Millis,
-) -> Reply {
-    let links = call.links();
-    let repeat = params.repeat();
-    let mut body = String::with_capacity(512 + keys.len() * 96);
-    body.push_str("{\"_links\":{\"self\":{\"href\":\"");
-    links.push(&mut body, own);
-    body.push_str(repeat);
-    body.push_str("\"}");
-    for (name, link) in around {
-        push_link(&mut body, name, &links, *link, repeat);
-    }
-    if params.order == Order::Descending {
-        keys.reverse();
-    }
-    body.push_str(",\"uris\":[");
-    push_uris(&mut body, &links, &keys);
-    body.push_str("]}");
-    body.push_str(&trace(call, params, start, &keys, false));
-    body.push('}');
-    reply::with_body(StatusCode::OK, JSON, body)
-}
-
-/// Diagnostics, if they are asked for, as further fields of an object.
-fn trace(
-    call: &Call<'_>,
-    params: &Params,
-    start: Millis,
-    listed: &[impl ToString],
-    more: bool,
-) -> String {
-    let mut out = String::new();
-    if params.trace {
-        let first = listed.first().map(ToString::to_string);
-        let steps = [
-            format!("start {start}"),
-            format!("stable {}", params.stable),
-            format!(
-                "listed {}{}",
-                listed.len(),
-                if more { " and more" } else { "" }
-            ),
-        ];
-        let fields: [(&str, Value); 5] = [
-            ("first", json!(first)),
-            ("id", json!(call.name)),
-            ("start", json!(start.iso())),
-            ("millis", json!(call.api.clock.now().get())),
-            ("trace", json!(steps)),
-        ];
-        for (name, value) in fields {
-            // Writing to a string cannot fail.
-            let _ = write!(out, ",\"{name}\":{value}");
-        }
-    }
-    out
-}
-
-fn push_link(out: &mut String, name: &str, links: &ChannelLinks, link: Link, repeat: &str) {
-    out.push_str(",\"");
-    out.push_str(name);
-    out.push_str("\":{\"href\":\"");
-    links.push(out, link);
-    out.push_str(repeat);
-    out.push_str("\"}");
-}
-
-/// URLs of items as strings of JSON; nothing in them needs escaping (see [`super::links`]).
-fn push_uris(out: &mut String, links: &ChannelLinks, keys: &[ItemKey]) {
-    for (at, key) in keys.iter().enumerate() {
-        out.push_str(if at == 0 { "\"" } else { ",\"" });
-        links.push_item(out, key);
-        out.push('"');
-    }
+/// The answer to what is asked of all channels with a tag: one channel alone would be a wrong one.
+fn refuse_tag(params: &Params) -> Result<(), Reply> {
+    let Some(tag) = &params.tag else {
+        return Ok(());
+    };
+    Err(reply::error(
+        StatusCode::NOT_FOUND,
+        "this version does not query all channels with a tag",
+        Some("tag"),
+        Some(tag),
+        Some("left out"),
+    ))
 }

@@ -284,6 +284,8 @@ async fn a_protected_channel_is_deleted_by_local_callers_only() {
         &[("host", local.as_str()), ("x-forwarded-for", "192.0.2.1")],
         &[("host", &local), ("x-forwarded-proto", "http")],
         &[("host", &local), ("x-forwarded-host", "localhost")],
+        &[("host", &local), ("x-forwarded-port", "80")],
+        &[("host", &local), ("x-forwarded-anything", "")],
         &[("host", &local), ("forwarded", "for=192.0.2.1")],
     ] {
         let ask = hub.ask(Method::DELETE, &path).headers(headers);

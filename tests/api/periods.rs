@@ -256,6 +256,23 @@ async fn contents_in_bulk_are_not_served_yet() {
 }
 
 #[tokio::test]
+async fn queries_over_a_tag_are_not_served_yet() {
+    let hub = Hub::shared().await;
+    let name = hub.channel_with("tagged", &json!({"tags": ["t"]})).await;
+    let item = hub.insert(&name, "x").await;
+    let key = key_of(&item);
+    let mut paths = lists(key);
+    paths.extend(["latest".to_owned(), "earliest".to_owned()]);
+    paths.extend([format!("{key}/next"), format!("{key}/previous")]);
+    for path in paths {
+        // The items of this channel alone would be a wrong answer.
+        let answer = hub.get(&format!("/channel/{name}/{path}?tag=t")).await;
+        assert_eq!(answer.expect_error(404, "tag")["value"], "t");
+    }
+    hub.get(&format!("{item}?tag=t")).await.expect(200);
+}
+
+#[tokio::test]
 async fn traces_are_added_where_they_are_asked_for() {
     let hub = Hub::shared().await;
     let name = hub.channel("traced").await;

@@ -97,6 +97,15 @@ async fn each_unit_leads_to_its_present_period() {
 }
 
 #[tokio::test]
+async fn a_bad_parameter_is_refused_before_anything_is_led_to() {
+    let hub = Hub::shared().await;
+    for field in ["location", "epoch"] {
+        let path = format!("/channel/any/time/second?stable=false&{field}=bad");
+        hub.get(&path).await.expect_error(400, field);
+    }
+}
+
+#[tokio::test]
 async fn a_new_item_is_in_the_present() {
     let hub = Hub::shared().await;
     let name = hub.channel("now").await;
