@@ -72,11 +72,6 @@ impl Verdict {
     pub fn count(&self, kind: Wrong) -> usize {
         self.findings.iter().filter(|f| f.kind == kind).count()
     }
-
-    /// Whether nothing is wrong.
-    pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
-    }
 }
 
 impl fmt::Display for Verdict {

@@ -89,10 +89,6 @@ impl Hub {
     }
 
     /// A setting, for the next start.
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "settings are read as plain values"
-    )]
     #[allow(clippy::needless_pass_by_value, reason = "callers pass literals")]
     pub fn set(&mut self, name: &str, value: impl ToString) {
         self.settings.insert(name.to_owned(), value.to_string());
@@ -268,20 +264,6 @@ impl Hub {
     /// [`Failure`] if none runs.
     pub fn resume(&self) -> Outcome<()> {
         self.signal(Signal::CONT)
-    }
-
-    /// Deletes all of its data. No process may run.
-    ///
-    /// # Errors
-    /// [`Failure`] if one does.
-    pub fn wipe(&mut self) -> Outcome<()> {
-        if self.process.is_some() {
-            return Err(Failure::new("a hub that runs cannot be wiped"));
-        }
-        match std::fs::remove_dir_all(self.data()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
     }
 
     /// What `/health` says, whatever its status.

@@ -1,6 +1,6 @@
 //! Real hub processes under faults, and what a client saw of them.
 //!
-//! [`hub::Hub`] is a hub process that can be started, stopped, killed, paused and wiped;
+//! [`hub::Hub`] is a hub process that can be started, stopped, killed and paused;
 //! [`load`] writes to it and notes every answer in a [`history::History`]; [`survey`] reads back
 //! all there is, in every way that a client can; and [`check`] says where the two do not agree
 //! with what the hub promises. [`faults`] puts them together, a module for each fault, in two

@@ -33,10 +33,6 @@ pub struct HubArgs {
     #[arg(long, global = true, env = "HUB_URL", value_name = "URL",
           default_value = "http://localhost:8080", value_parser = parse_base)]
     pub server: Url,
-    /// Where the hub serves its operators; the token of HUB_ADMIN_TOKEN goes there and nowhere else
-    #[arg(long, global = true, env = "HUB_OPS_URL", value_name = "URL",
-          default_value = "http://127.0.0.1:8082", value_parser = parse_base)]
-    pub ops: Url,
 }
 
 /// The commands.

@@ -8,7 +8,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, Method};
 use reqwest::{Request, Response, Url};
 use serde::de::DeserializeOwned;
@@ -32,7 +32,6 @@ const REDIRECTS: usize = 10;
 #[derive(Debug)]
 pub struct Client {
     base: Url,
-    token: Option<HeaderValue>,
     plain: reqwest::Client,
     // Made when first needed: it reads the machine's certificates, which a small image lacks and
     // plain HTTP does without.
@@ -47,27 +46,9 @@ impl Client {
     pub fn new(base: &Url) -> Result<Self, CliError> {
         Ok(Self {
             base: base.clone(),
-            token: None,
             plain: built(reqwest::Client::builder().tls_certs_only([]))?,
             secure: OnceCell::new(),
         })
-    }
-
-    /// Shows that token with every request. Only for the address of the hub's operators.
-    ///
-    /// # Errors
-    /// [`CliError::NotAHeader`] if the token cannot be sent in a header.
-    pub fn with_token(mut self, token: &str) -> Result<Self, CliError> {
-        let mut value =
-            header_value("HUB_ADMIN_TOKEN", &format!("Bearer {token}")).map_err(|_| {
-                CliError::NotAHeader {
-                    header: "HUB_ADMIN_TOKEN",
-                    value: "(not shown)".to_owned(),
-                }
-            })?;
-        value.set_sensitive(true);
-        self.token = Some(value);
-        Ok(self)
     }
 
     /// The address of the hub.
@@ -96,11 +77,8 @@ impl Client {
     ///
     /// # Errors
     /// [`CliError::Unreachable`] if no answer comes.
-    pub async fn send_unhurried(&self, mut request: Request) -> Result<Response, CliError> {
+    pub async fn send_unhurried(&self, request: Request) -> Result<Response, CliError> {
         let url = request.url().clone();
-        if let (Some(token), true) = (&self.token, url.origin() == self.base.origin()) {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
-        }
         let client = self.client(&url).await?;
         client
             .execute(request)

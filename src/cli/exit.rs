@@ -13,8 +13,11 @@ pub enum Exit {
     Usage,
     /// No hub answered at the address.
     Unreachable,
-    /// Somebody pressed Ctrl-C: 128 and the number of the signal, as shells count.
+    /// Somebody pressed Ctrl-C: 128 and the number of the signal, as shells count. A server ends
+    /// so only by the second one.
     Interrupted,
+    /// A server that was told to stop was told once more.
+    Terminated,
 }
 
 impl Exit {
@@ -26,6 +29,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Interrupted => 130,
+            Self::Terminated => 143,
         }
     }
 }
@@ -43,13 +47,12 @@ Exit codes:
   1    refused by the hub, or failed: the message says which field, value and rule
   2    usage: the command line makes no sense, or a question could not be asked
   3    unreachable: no hub answered at the address
-  130  stopped by Ctrl-C
+  130  stopped by Ctrl-C; `hub serve`: by a second one, without waiting for anything
+  143  `hub serve`: stopped by a second SIGTERM, in the same way
 
 Environment:
-  HUB_URL          where the hub serves channels, as --server
-  HUB_OPS_URL      where it serves its operators, as --ops
-  HUB_ADMIN_TOKEN  the admin token, sent to the --ops address only
-  HUB_CONFIG       the file that `hub serve` and `hub config` read, as --config
+  HUB_URL     where the hub serves channels, as --server
+  HUB_CONFIG  the file that `hub serve` and `hub config` read, as --config
 
 A first walk:
   hub serve &
@@ -70,6 +73,7 @@ mod tests {
             Exit::Usage,
             Exit::Unreachable,
             Exit::Interrupted,
+            Exit::Terminated,
         ] {
             let listed = HELP
                 .lines()

@@ -31,10 +31,6 @@ use self::error::CliError;
 use self::exit::Exit;
 use self::output::Output;
 
-/// The environment variable with the token for the hub's operators. It has no argument: whoever
-/// lists the machine's processes would see it.
-pub const ADMIN_TOKEN: &str = "HUB_ADMIN_TOKEN";
-
 /// Does what the command line of the process says.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -106,19 +102,6 @@ pub async fn dispatch(
         ClientCommand::Get(args) => items::get(args, &client, out).await,
         ClientCommand::Tail(args) => tail::run(args, &client, out).await,
         ClientCommand::Load(command) => load::run(command, client, out).await,
-    }
-}
-
-/// A client of the address where the hub serves its operators, with the admin token if there is
-/// one in the environment.
-///
-/// # Errors
-/// As [`Client::new`] and [`Client::with_token`].
-pub fn ops_client(hub: &HubArgs) -> Result<Client, CliError> {
-    let client = Client::new(&hub.ops)?;
-    match std::env::var(ADMIN_TOKEN) {
-        Ok(token) if !token.is_empty() => client.with_token(&token),
-        _ => Ok(client),
     }
 }
 

@@ -51,7 +51,6 @@ impl Refusal {
             }
             StatusCode::NOT_FOUND => "check that --server or HUB_URL is the address of a hub",
             StatusCode::CONFLICT => "`hub channel show NAME` shows the one that is there",
-            StatusCode::UNAUTHORIZED => "set HUB_ADMIN_TOKEN to the hub's admin token",
             StatusCode::UNPROCESSABLE_ENTITY => {
                 "use another key, or the payload that this one was first used with"
             }

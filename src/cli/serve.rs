@@ -25,7 +25,9 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         }
     };
     allow_open_files();
-    logging::start(&config.log, config.node.fqdn.as_deref().unwrap_or_default());
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().to_ascii_lowercase();
+    logging::start(&config.log, config.node.fqdn.as_deref().unwrap_or(&host));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Reads that wait for the disk, and a few more for starting, stopping and coordination.
@@ -92,12 +94,12 @@ async fn listen_for_signals(stop: watch::Sender<Stop>) {
     };
     // The node may have ended by itself.
     let _ = stop.send(first);
-    let code = tokio::select! {
-        _ = term.recv() => 143,
-        _ = int.recv() => 130,
+    let exit = tokio::select! {
+        _ = term.recv() => Exit::Terminated,
+        _ = int.recv() => Exit::Interrupted,
     };
     say("hub: stopped at once; the next start recovers the store");
-    std::process::exit(code);
+    std::process::exit(exit.code().into());
 }
 
 /// Checks or prints the configuration.

@@ -5,7 +5,6 @@ use clap::{CommandFactory, Parser};
 use serde_json::{Value, json};
 
 use super::args::{Cli, ClientCommand, Command, ConfigCommand};
-use super::client::Client;
 use super::exit::Exit;
 use super::stub::{Answer, Asked, Stub, answer, json as json_answer, run_at};
 
@@ -365,30 +364,6 @@ async fn what_is_no_hub_is_told_so() {
         "{}",
         ran.err
     );
-}
-
-#[tokio::test]
-async fn the_token_goes_to_its_own_address_only() {
-    let stub = Stub::start(|_| answer(200, &[], "")).await;
-    let other = Stub::start(|_| answer(200, &[], "")).await;
-    let client = Client::new(&stub.url())
-        .unwrap()
-        .with_token("secret")
-        .unwrap();
-    for url in [stub.url(), other.url()] {
-        let request = reqwest::Request::new(http::Method::GET, url);
-        client.ask(request).await.unwrap();
-    }
-    assert_eq!(
-        stub.asked()[0].header("authorization"),
-        Some("Bearer secret")
-    );
-    assert_eq!(other.asked()[0].header("authorization"), None);
-    let error = Client::new(&stub.url())
-        .unwrap()
-        .with_token("se\ncret")
-        .unwrap_err();
-    assert!(!error.to_string().contains("se\\n"), "{error}");
 }
 
 #[test]

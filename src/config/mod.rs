@@ -28,8 +28,7 @@ pub use settings::{
 };
 
 /// Variables that the command line reads; they look like settings and are none.
-pub const COMMAND_LINE_VARIABLES: &[&str] =
-    &["HUB_URL", "HUB_OPS_URL", "HUB_ADMIN_TOKEN", "HUB_CONFIG"];
+pub const COMMAND_LINE_VARIABLES: &[&str] = &["HUB_URL", "HUB_CONFIG"];
 
 /// A configuration that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What keeps a hub from starting, and how it says so.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 
 use crate::harness::{Setup, eventually, hub_command};
@@ -18,6 +19,19 @@ async fn an_address_that_is_taken_is_named() {
             "{log}"
         );
     }
+}
+
+#[test]
+fn every_line_for_machines_says_who_wrote_it() {
+    let setup = Setup::new().set("LOG_FORMAT", "json");
+    let mut hub = setup.command().spawn().unwrap();
+    let mut line = String::new();
+    let mut log = BufReader::new(hub.stderr.take().unwrap());
+    log.read_line(&mut line).unwrap();
+    hub.kill().unwrap();
+    hub.wait().unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(!line["node"].as_str().unwrap().is_empty(), "{line}");
 }
 
 #[tokio::test]

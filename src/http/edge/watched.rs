@@ -284,7 +284,7 @@ mod tests {
 
     const LIMITS: EdgeLimits = EdgeLimits {
         head: Duration::from_secs(1),
-        idle: Duration::from_secs(60),
+        idle: Duration::from_mins(1),
         write: Duration::from_secs(30),
         connections: 1,
     };
