@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -96,27 +97,61 @@ pub struct ClockReading {
 }
 
 /// The clock that every key, frontier and time limit of this process uses. It never runs back.
+///
+/// Reading it waits for nobody: it is a straight line through the last [`Anchor`], which is moved
+/// along that line, and given another slope, every so often.
 pub struct HubClock {
     source: Arc<dyn ClockSource>,
-    state: Mutex<Slewed>,
+    anchor: ArcSwap<Anchor>,
+    /// The latest time that was read, in nanoseconds since 1970. Two threads may read by different
+    /// anchors; this keeps the later reading from being the lower one.
+    latest: AtomicI64,
+    moving: Mutex<()>,
 }
 
+/// How far the anchor is left behind, in nanoseconds.
+const ANCHOR_AGE: i64 = 10_000_000;
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// A point that the clock goes through, and how fast it goes from there. Times are nanoseconds,
+/// which in 64 bits last until 2262.
 #[derive(Debug, Clone, Copy)]
-struct Slewed {
-    boot: BootTime,
-    micros: i64,
+struct Anchor {
+    /// The boot-time clock.
+    boot: i64,
+    /// The hub's clock.
+    hub: i64,
+    /// What is to be made up from here on; never faster than [`MAX_SLEW`] allows.
+    correction: i64,
 }
 
-impl Slewed {
-    /// Where the clock stands after the raw clocks were read as `wall` and `boot`.
-    fn advance(self, wall: Millis, boot: BootTime) -> Self {
-        let elapsed = i64::try_from(boot.saturating_sub(self.boot).as_micros()).unwrap_or(0);
-        let carried = self.micros + elapsed;
-        let allowed = elapsed / MAX_SLEW;
-        let correction = (wall.get() * 1000 - carried).clamp(-allowed, allowed);
+impl Anchor {
+    fn new(wall: Millis, boot: i64) -> Self {
         Self {
             boot,
-            micros: carried + correction,
+            hub: wall.get().saturating_mul(NANOS_PER_MILLI),
+            correction: 0,
+        }
+    }
+
+    /// What the hub's clock shows when the boot-time clock shows `boot`.
+    fn at(&self, boot: i64) -> i64 {
+        let elapsed = boot.saturating_sub(self.boot).max(0);
+        let allowed = elapsed / MAX_SLEW;
+        let made_up = self.correction.clamp(-allowed, allowed);
+        self.hub.saturating_add(elapsed).saturating_add(made_up)
+    }
+
+    /// The anchor moved along its line, aimed at the wall clock from there on.
+    fn moved(&self, wall: Millis, boot: i64) -> Self {
+        let hub = self.at(boot);
+        Self {
+            boot: boot.max(self.boot),
+            hub,
+            correction: wall
+                .get()
+                .saturating_mul(NANOS_PER_MILLI)
+                .saturating_sub(hub),
         }
     }
 }
@@ -124,40 +159,47 @@ impl Slewed {
 impl HubClock {
     /// Starts from the wall clock as it is now.
     pub fn start(source: Arc<dyn ClockSource>) -> Self {
-        let state = Slewed {
-            boot: source.boot(),
-            micros: source.wall().get() * 1000,
-        };
+        let anchor = Anchor::new(source.wall(), nanos(source.boot()));
         Self {
             source,
-            state: Mutex::new(state),
+            latest: AtomicI64::new(anchor.hub),
+            anchor: ArcSwap::from_pointee(anchor),
+            moving: Mutex::new(()),
         }
     }
 
     /// Sets the clock to the wall clock again. Only while nothing is promised by it: before a node
     /// serves, or when it has stopped promising because its clock was out of bounds.
     pub fn set_to_wall(&self) {
-        let mut state = self.state.lock();
-        *state = Slewed {
-            boot: self.source.boot(),
-            micros: self.source.wall().get() * 1000,
-        };
+        let _moving = self.moving.lock();
+        let anchor = Anchor::new(self.source.wall(), nanos(self.source.boot()));
+        self.latest.store(anchor.hub, Ordering::Release);
+        self.anchor.store(Arc::new(anchor));
     }
 
     /// The hub's time.
     pub fn now(&self) -> Millis {
-        self.read().now
+        let boot = nanos(self.source.boot());
+        let anchor = self.anchor.load();
+        let now = anchor.at(boot);
+        if boot.saturating_sub(anchor.boot) > ANCHOR_AGE
+            && let Some(_moving) = self.moving.try_lock()
+        {
+            // Somebody may have moved it meanwhile; then it is moved once more, which does no harm.
+            let anchor = self.anchor.load();
+            let moved = anchor.moved(self.source.wall(), boot);
+            self.anchor.store(Arc::new(moved));
+        }
+        let latest = self.latest.fetch_max(now, Ordering::AcqRel);
+        Millis::new(now.max(latest).div_euclid(NANOS_PER_MILLI))
     }
 
     /// The hub's time, with its distance from the wall clock.
     pub fn read(&self) -> ClockReading {
-        let mut state = self.state.lock();
-        let wall = self.source.wall();
-        *state = state.advance(wall, self.source.boot());
-        let now = Millis::new(state.micros.div_euclid(1000));
+        let now = self.now();
         ClockReading {
             now,
-            offset_millis: wall.get() - now.get(),
+            offset_millis: self.source.wall().get() - now.get(),
         }
     }
 
@@ -165,6 +207,10 @@ impl HubClock {
     pub fn boot(&self) -> BootTime {
         self.source.boot()
     }
+}
+
+fn nanos(boot: BootTime) -> i64 {
+    i64::try_from(boot.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -180,9 +226,12 @@ mod tests {
         source.step_wall(3_600_000);
         assert_eq!(clock.read().now, Millis::new(1_000_500));
         assert_eq!(clock.read().offset_millis, 3_600_000);
+        // Here the step is noticed.
+        source.advance(20);
+        assert_eq!(clock.now(), Millis::new(1_000_520));
         source.advance(10_000);
         // Ten seconds passed, and at most a twentieth of them was made up.
-        assert_eq!(clock.now(), Millis::new(1_011_000));
+        assert_eq!(clock.now(), Millis::new(1_011_020));
     }
 
     #[test]
@@ -199,5 +248,51 @@ mod tests {
         }
         // Slower than time by a twentieth, but moving.
         assert_eq!(last, Millis::new(1_000_000 + 700 - 35));
+    }
+
+    /// The boot-time clock moves 700 ns with each look at it.
+    struct Busy(AtomicI64);
+
+    impl ClockSource for Busy {
+        fn wall(&self) -> Millis {
+            Millis::new(1_000_000 + self.0.load(Ordering::SeqCst) / NANOS_PER_MILLI)
+        }
+
+        fn boot(&self) -> BootTime {
+            let nanos = self.0.fetch_add(700, Ordering::SeqCst);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+        }
+    }
+
+    #[test]
+    fn loses_no_time_however_often_it_is_read() {
+        let source = Arc::new(Busy(AtomicI64::new(0)));
+        let clock = HubClock::start(source);
+        for _ in 0..1_000_000 {
+            clock.now();
+        }
+        assert!(clock.read().offset_millis.abs() <= 1);
+    }
+
+    #[test]
+    fn threads_agree_on_the_order_of_their_readings() {
+        let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
+        let latest = Arc::new(Mutex::new(Millis::MIN));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (clock, latest) = (Arc::clone(&clock), Arc::clone(&latest));
+                std::thread::spawn(move || {
+                    for _ in 0..100_000 {
+                        let mut latest = latest.lock();
+                        let now = clock.now();
+                        assert!(now >= *latest);
+                        *latest = now;
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
 }

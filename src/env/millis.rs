@@ -73,7 +73,30 @@ impl Millis {
 
     /// ISO 8601 with exactly three fraction digits and `Z`: `2026-11-22T01:02:03.456Z`.
     pub fn iso(self) -> String {
-        self.to_string()
+        let mut text = String::with_capacity(24);
+        self.push_fields(&mut text, ['-', '-', 'T', ':', ':', '.']);
+        text.push('Z');
+        text
+    }
+
+    /// Appends year, month, day, hour, minute, second and millisecond, each with all its digits and
+    /// the given separators between them. Every link and every answer has some of these, so it
+    /// works on digits.
+    pub fn push_fields(self, out: &mut String, separators: [char; 6]) {
+        let t = self.civil();
+        let year = u32::from(t.year().unsigned_abs());
+        push_two_digits(out, year / 100);
+        push_two_digits(out, year % 100);
+        let parts = [t.month(), t.day(), t.hour(), t.minute(), t.second()];
+        let [between @ .., before_millis] = separators;
+        for (part, separator) in parts.into_iter().zip(between) {
+            out.push(separator);
+            push_two_digits(out, u32::from(part.unsigned_abs()));
+        }
+        out.push(before_millis);
+        let milli = u32::from(t.millisecond().unsigned_abs());
+        out.push(char::from(b'0' + (milli / 100) as u8));
+        push_two_digits(out, milli % 100);
     }
 
     /// Reads an ISO 8601 date with optional time and offset; without an offset it is UTC.
@@ -93,20 +116,14 @@ impl Millis {
     }
 }
 
+fn push_two_digits(out: &mut String, number: u32) {
+    out.push(char::from(b'0' + (number / 10) as u8));
+    out.push(char::from(b'0' + (number % 10) as u8));
+}
+
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let t = self.civil();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second(),
-            t.millisecond()
-        )
+        f.write_str(&self.iso())
     }
 }
 

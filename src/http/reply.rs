@@ -23,10 +23,15 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 const HUB_NODE: HeaderName = HeaderName::from_static("hub-node");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Room for the headers of an item's response, which has the most: its own, and those that every
+/// response has.
+const HEADERS: usize = 12;
+
 /// A response without a body.
 pub fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(ReplyBody::Empty);
     *reply.status_mut() = status;
+    reply.headers_mut().reserve(HEADERS);
     reply
 }
 
@@ -34,6 +39,7 @@ pub fn empty(status: StatusCode) -> Reply {
 pub fn with_body(status: StatusCode, kind: HeaderValue, body: impl Into<ReplyBody>) -> Reply {
     let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
+    reply.headers_mut().reserve(HEADERS);
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     reply
 }
@@ -287,7 +293,6 @@ impl CommonHeaders {
     /// Puts them on a response.
     pub fn apply(&self, reply: &mut Reply, request_id: HeaderValue) {
         let headers = reply.headers_mut();
-        headers.reserve(6);
         headers.insert(SERVER, self.server.clone());
         headers.insert(HUB_NODE, self.node.clone());
         headers.insert(REQUEST_ID, request_id);

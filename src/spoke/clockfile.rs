@@ -6,7 +6,7 @@
 //! cut off costs the slot it was in, and the other one holds the mark before it.
 //!
 //! It also says whether the store was closed in order, and whether something that it promised may
-//! be missing. Both are said in both slots, so that no single damaged one brings back what was
+//! be missing. The latter is said in both slots, so that no single damaged one brings back what was
 //! true before.
 
 use std::io::{self, IoSlice};

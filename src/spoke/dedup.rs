@@ -34,7 +34,8 @@ struct Inner {
 #[derive(Debug, Clone)]
 enum Write {
     Undecided(Arc<Notify>),
-    Stored(ChannelId, ItemKey),
+    /// Under which key, and since when.
+    Stored(ChannelId, ItemKey, Millis),
 }
 
 /// What is known of a write that begins.
@@ -65,7 +66,7 @@ impl Dedup {
         let mut inner = self.inner.lock();
         inner.forget(now.minus(self.window));
         match inner.writes.get(&id) {
-            Some(Write::Stored(channel, key)) => Known::Stored(*channel, *key),
+            Some(Write::Stored(channel, key, _)) => Known::Stored(*channel, *key),
             Some(Write::Undecided(notify)) => Known::Undecided(Arc::clone(notify)),
             None if inner.writes.len() >= self.entries_max => Known::NoRoom,
             None => {
@@ -79,7 +80,7 @@ impl Dedup {
     /// It is stored.
     pub fn stored(&self, id: WriteId, channel: ChannelId, key: ItemKey, now: Millis) {
         let mut inner = self.inner.lock();
-        let before = inner.writes.insert(id, Write::Stored(channel, key));
+        let before = inner.writes.insert(id, Write::Stored(channel, key, now));
         inner.order.push_back((now, id));
         if let Some(Write::Undecided(notify)) = before {
             notify.notify_waiters();
@@ -101,7 +102,10 @@ impl Inner {
             if *at >= before {
                 return;
             }
-            self.writes.remove(id);
+            // After its window an id may have been used again: then that use stands.
+            if matches!(self.writes.get(id), Some(Write::Stored(_, _, since)) if since == at) {
+                self.writes.remove(id);
+            }
             self.order.pop_front();
         }
     }
@@ -125,6 +129,16 @@ mod tests {
             dedup.begin(WriteId(1), NOW.plus(1001)),
             Known::New
         ));
+    }
+
+    #[test]
+    fn an_id_that_was_used_again_is_remembered_from_its_last_use_on() {
+        let dedup = Dedup::new(1000, 1 << 20);
+        // As they are found at a start.
+        dedup.stored(WriteId(1), ChannelId(1), ItemKey::MIN, NOW);
+        dedup.stored(WriteId(1), ChannelId(1), ItemKey::MIN, NOW.plus(900));
+        let known = dedup.begin(WriteId(1), NOW.plus(1500));
+        assert!(matches!(known, Known::Stored(..)));
     }
 
     #[test]

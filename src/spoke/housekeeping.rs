@@ -106,7 +106,9 @@ impl Housekeeping {
                 self.tidy();
                 looks += 1;
                 if looks.is_multiple_of(LOOKS_PER_EXPIRY) {
-                    self.expire(PATIENCE);
+                    // Where room is short, what was just given up must not wait for its turn.
+                    let full = self.shared.full.load(Ordering::Relaxed);
+                    self.expire(if full { Duration::ZERO } else { PATIENCE });
                 }
             }
         }
@@ -114,6 +116,10 @@ impl Housekeeping {
 
     fn tidy(&mut self) {
         look_at_disk(&self.shared);
+        // What has failed is opened again, and its files are then somebody else's.
+        if self.shared.failure().is_some() {
+            return;
+        }
         self.seal_all();
         mend_all(&self.shared);
     }
@@ -139,6 +145,9 @@ impl Housekeeping {
     fn expire(&self, patience: Duration) -> usize {
         let mut gone = 0;
         for entry in &self.shared.segments {
+            if self.shared.failure().is_some() {
+                break;
+            }
             let segment = entry.value();
             if !segment.due(self.shared.clock.boot(), patience) {
                 continue;
@@ -245,7 +254,8 @@ pub(super) fn mend_all(shared: &Shared) {
             continue;
         };
         match mend(shared, segment.value()) {
-            Ok(()) => tracing::warn!(segment = %id, "a damaged index was made again"),
+            Ok(true) => tracing::warn!(segment = %id, "a damaged index was made again"),
+            Ok(false) => {}
             Err(error) => {
                 tracing::warn!(segment = %id, %error, "a damaged index could not be made again");
                 shared.suspects.lock().insert(id);
@@ -254,11 +264,11 @@ pub(super) fn mend_all(shared: &Shared) {
     }
 }
 
-/// Makes the index of a sealed segment again, from its log. What of the log turns out to be damaged
-/// is known from then on.
-fn mend(shared: &Shared, segment: &Segment) -> io::Result<()> {
+/// Makes the index of a sealed segment again, from its log; says whether it has one. What of the log
+/// turns out to be damaged is known from then on.
+fn mend(shared: &Shared, segment: &Segment) -> io::Result<bool> {
     if !matches!(&*segment.state(), State::Sealed(_)) {
-        return Ok(());
+        return Ok(false);
     }
     let log = shared.files.open(&segment.id.log_name())?;
     let found = replay(&*log, segment.salt, true)?;
@@ -272,7 +282,7 @@ fn mend(shared: &Shared, segment: &Segment) -> io::Result<()> {
     let entries = found.entries.into_iter();
     let meta = shared.write_index(segment, length, mark, sequence, entries)?;
     segment.mend(meta);
-    Ok(())
+    Ok(true)
 }
 
 /// Whether damage keeps a segment from being removed: what was lost may be of a channel that keeps

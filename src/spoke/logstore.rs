@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ use super::writer::Writer;
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 
+/// How long the threads of a store may take to let go of its files.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// The segmented log on disk.
 pub struct LogStore {
     pub(super) shared: Arc<Shared>,
@@ -32,6 +35,8 @@ pub struct LogStore {
     chores: Sender<Chore>,
     stop_syncing: Mutex<Option<Sender<()>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Closed once housekeeping and syncing have ended.
+    at_work: Mutex<Receiver<()>>,
 }
 
 impl LogStore {
@@ -65,26 +70,43 @@ impl LogStore {
             unsealed: opened.unsealed,
         };
         let syncing = Arc::clone(&shared);
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            let watched = Arc::clone(&shared);
-            let work = move || {
-                // A store that has lost a thread must not look as if it worked.
-                if catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    watched.fail("a thread of the store panicked: please report it".to_owned());
-                }
+        let refusing = Arc::clone(&queue);
+        let (keeping, at_work) = channel();
+        let also_syncing = keeping.clone();
+        let spawn =
+            |name: &str, work: Box<dyn FnOnce() + Send>, after: Box<dyn FnOnce() + Send>| {
+                let watched = Arc::clone(&shared);
+                let work = move || {
+                    // A store that has lost a thread must not look as if it worked.
+                    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+                        watched.fail("a thread of the store panicked: please report it".to_owned());
+                    }
+                    after();
+                };
+                let thread = std::thread::Builder::new()
+                    .name(name.to_owned())
+                    .spawn(work);
+                thread.map_err(|source| OpenError::Io {
+                    what: format!("thread {name}"),
+                    source,
+                })
             };
-            let thread = std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(work);
-            thread.map_err(|source| OpenError::Io {
-                what: format!("thread {name}"),
-                source,
-            })
-        };
         let threads = vec![
-            spawn("spoke-write", Box::new(move || writer.run()))?,
-            spawn("spoke-keep", Box::new(move || housekeeping.run()))?,
-            spawn("spoke-sync", Box::new(move || sync_loop(&syncing, &stop)))?,
+            spawn(
+                "spoke-write",
+                Box::new(move || writer.run()),
+                Box::new(move || refusing.refuse_forever()),
+            )?,
+            spawn(
+                "spoke-keep",
+                Box::new(move || housekeeping.run()),
+                Box::new(move || drop(keeping)),
+            )?,
+            spawn(
+                "spoke-sync",
+                Box::new(move || sync_loop(&syncing, &stop)),
+                Box::new(move || drop(also_syncing)),
+            )?,
         ];
         Ok(Self {
             shared,
@@ -92,6 +114,7 @@ impl LogStore {
             chores,
             stop_syncing: Mutex::new(Some(stop_syncing)),
             threads: Mutex::new(threads),
+            at_work: Mutex::new(at_work),
         })
     }
 
@@ -164,6 +187,15 @@ impl SpokeStore for LogStore {
         self.shared.read(entry, mode)
     }
 
+    fn get(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.shared.get(channel, key, mode)
+    }
+
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
         std::mem::take(&mut *self.shared.recent.lock())
     }
@@ -184,14 +216,21 @@ impl SpokeStore for LogStore {
         self.queue.push(Command::Whole(done));
     }
 
-    fn close(&self, now: Millis) {
+    fn close(&self, now: Millis) -> bool {
         let (closed, wait) = channel();
         self.queue.push(Command::Close(now, closed));
-        // Longer than this only if the disk has stopped answering, and then waiting helps nobody.
-        if wait.recv_timeout(Duration::from_mins(1)).is_err() {
-            tracing::warn!("the store did not close in time");
-        }
+        // Longer than this only if the disk has stopped answering.
+        let answer = wait.recv_timeout(PATIENCE);
+        let mut ended = !matches!(answer, Err(RecvTimeoutError::Timeout));
         self.stop_threads();
+        ended &= matches!(
+            self.at_work.lock().recv_timeout(PATIENCE),
+            Err(RecvTimeoutError::Disconnected)
+        );
+        if !ended {
+            tracing::warn!("the store did not close in time: its disk does not answer");
+        }
+        ended
     }
 }
 
@@ -201,7 +240,12 @@ impl Drop for LogStore {
         // leave it.
         self.queue.end();
         self.stop_threads();
+        let own = std::thread::current().id();
         for thread in self.threads.lock().drain(..) {
+            // Whoever lets go last may be a thread of the store that answers a write.
+            if thread.thread().id() == own {
+                continue;
+            }
             // A thread that panicked has said so already.
             let _ = thread.join();
         }

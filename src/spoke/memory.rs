@@ -193,7 +193,7 @@ impl Inner {
             Command::Append(_) | Command::Remove(_) if self.full => return Err(AppendError::Full),
             Command::Append(append) => self.append(append)?,
             Command::Remove(removal) => self.remove(removal),
-            Command::AdvanceMark(_) if self.mark > now => return Ok(()),
+            Command::AdvanceMark(_) if self.mark >= now.plus(MARK_AHEAD / 2) => return Ok(()),
             Command::AdvanceMark(_) => {}
             Command::Whole(_) => {
                 self.intact = true;
@@ -338,12 +338,13 @@ impl SpokeStore for MemoryStore {
         self.take(Command::Whole(done));
     }
 
-    fn close(&self, now: Millis) {
+    fn close(&self, now: Millis) -> bool {
         while self.step() {}
         let mut inner = self.inner.lock();
         if inner.failed.is_none() && !inner.closed {
             inner.mark = now;
         }
         inner.closed = true;
+        true
     }
 }

@@ -12,6 +12,7 @@
 //! be written. That is the accept rule's business, in `accept`, and `replica` applies it.
 
 pub mod accept;
+mod batch;
 mod clockfile;
 mod damage;
 mod dedup;

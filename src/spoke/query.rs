@@ -25,6 +25,13 @@ use crate::item::ItemKey;
 /// Payloads above this many bytes are read part by part.
 const LARGE: u64 = 1024 * 1024;
 
+/// Where an item's record is.
+struct Place {
+    segment: Arc<Segment>,
+    log: Arc<dyn LogFile>,
+    entry: Entry,
+}
+
 impl Shared {
     pub(super) fn find(
         &self,
@@ -32,6 +39,45 @@ impl Shared {
         key: &ItemKey,
         mode: ReadMode,
     ) -> Result<Option<Entry>, ReadError> {
+        let place = self.locate(channel, key, mode)?;
+        Ok(place.map(|place| place.entry))
+    }
+
+    /// The item of that key, with one look at the indexes unless something is wrong with it.
+    pub(super) fn get(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        loop {
+            let Some(Place {
+                segment,
+                log,
+                entry,
+            }) = self.locate(channel, key, mode)?
+            else {
+                return Ok(None);
+            };
+            match read_item(&log, &segment, &entry, mode) {
+                Err(ReadError::NotCached) => return Err(ReadError::NotCached),
+                Ok(item) => return Ok(Some(item)),
+                Err(_) => match self.read(&entry, mode) {
+                    // Stored anew, removed or expired between the two: look again.
+                    Err(ReadError::Gone { .. }) => {}
+                    read => return read.map(Some),
+                },
+            }
+        }
+    }
+
+    /// Where an item stands: in the latest segment that has it, unless any says that it was removed.
+    fn locate(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Place>, ReadError> {
         let bucket = self.directory.bucket(key.millis);
         let missing = || match self.damage.of(channel, bucket, bucket) {
             Some(segment) => Err(ReadError::Incomplete { segment }),
@@ -42,23 +88,41 @@ impl Shared {
         }
         let mut found = None;
         for segment in self.in_bucket(bucket) {
-            let entry = match &*segment.state() {
-                State::Active(active) => active.find(channel, key),
-                State::Sealed(_) => match self.opened(&segment, mode)? {
-                    Some(open) => open
-                        .index
-                        .find(channel, key, mode)
-                        .map_err(|e| self.index_error(segment.id, e))?,
-                    None => None,
-                },
+            let Some(place) = self.place_in(segment, channel, key, mode)? else {
+                continue;
             };
-            match entry {
-                Some(entry) if entry.removed => return Ok(None),
-                Some(entry) => found = Some(entry),
-                None => {}
+            if place.entry.removed {
+                return Ok(None);
             }
+            found = Some(place);
         }
-        found.map_or_else(missing, |entry| Ok(Some(entry)))
+        found.map_or_else(missing, |place| Ok(Some(place)))
+    }
+
+    /// What a segment has of a key, removed or not.
+    fn place_in(
+        &self,
+        segment: Arc<Segment>,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<Place>, ReadError> {
+        let (log, entry) = match &*segment.state() {
+            State::Active(active) => (Arc::clone(&active.file), active.find(channel, key)),
+            State::Sealed(_) => {
+                let Some(open) = self.opened(&segment, mode)? else {
+                    return Ok(None);
+                };
+                let entry = open.index.find(channel, key, mode);
+                let entry = entry.map_err(|e| self.index_error(segment.id, e))?;
+                (Arc::clone(&open.log), entry)
+            }
+        };
+        Ok(entry.map(|entry| Place {
+            segment,
+            log,
+            entry,
+        }))
     }
 
     pub(super) fn range(&self, range: &Range, mode: ReadMode) -> Result<Vec<Entry>, ReadError> {
@@ -204,9 +268,13 @@ impl Shared {
         let bucket = self.directory.bucket(entry.key.millis);
         let mut error = None;
         for segment in self.in_bucket(bucket) {
-            let item = match self.held_in(&segment, entry, mode) {
-                Ok(Some(log)) => read_item(&log, &segment, entry, mode),
-                Ok(None) => continue,
+            let (channel, key) = entry.position();
+            let id = segment.id;
+            let item = match self.place_in(segment, channel, &key, mode) {
+                Ok(Some(place)) if place.entry == *entry => {
+                    read_item(&place.log, &place.segment, entry, mode)
+                }
+                Ok(_) => continue,
                 Err(error) => Err(error),
             };
             match item {
@@ -215,8 +283,11 @@ impl Shared {
                 // Another segment of the bucket may hold it, and be whole. What is wrong with this
                 // one is looked into, so that it is known of and not met again by every reader.
                 Err(other) => {
-                    if matches!(other, ReadError::Damaged { .. }) {
-                        self.suspects.lock().insert(segment.id);
+                    if let ReadError::Damaged { offset, .. } = other {
+                        crate::metric::damaged_record();
+                        let key = entry.key;
+                        tracing::error!(segment = %id, offset, %key, "a record is damaged");
+                        self.suspects.lock().insert(id);
                     }
                     error = Some(other);
                 }
@@ -224,28 +295,6 @@ impl Shared {
         }
         let segment = SegmentId { bucket, number: 0 };
         Err(error.unwrap_or(ReadError::Gone { segment }))
-    }
-
-    /// The segment's log, if it is this segment that the entry is of.
-    fn held_in(
-        &self,
-        segment: &Segment,
-        entry: &Entry,
-        mode: ReadMode,
-    ) -> Result<Option<Arc<dyn LogFile>>, ReadError> {
-        let (channel, key) = entry.position();
-        let (log, held) = match &*segment.state() {
-            State::Active(active) => (Arc::clone(&active.file), active.find(channel, &key)),
-            State::Sealed(_) => {
-                let Some(open) = self.opened(segment, mode)? else {
-                    return Ok(None);
-                };
-                let held = open.index.find(channel, &key, mode);
-                let held = held.map_err(|e| self.index_error(segment.id, e))?;
-                (Arc::clone(&open.log), held)
-            }
-        };
-        Ok((held == Some(*entry)).then_some(log))
     }
 }
 
@@ -257,13 +306,9 @@ fn read_item(
     mode: ReadMode,
 ) -> Result<StoredItem, ReadError> {
     let id = segment.id;
-    let damaged = || {
-        crate::metric::damaged_record();
-        tracing::error!(segment = %id, offset = entry.offset, key = %entry.key, "a record is damaged");
-        ReadError::Damaged {
-            segment: id,
-            offset: entry.offset,
-        }
+    let damaged = || ReadError::Damaged {
+        segment: id,
+        offset: entry.offset,
     };
     let body_len = u64::from(entry.body_len);
     let large = body_len > LARGE;

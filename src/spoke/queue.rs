@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::store::{Append, Done, Removal};
+use super::store::{Append, AppendError, Done, Removal};
 use crate::env::Millis;
 
 /// What the writer is asked to do.
@@ -15,6 +15,50 @@ pub(super) enum Command {
     AdvanceMark(Done),
     Whole(Done),
     Close(Millis, Sender<()>),
+}
+
+impl Command {
+    /// Whether it may wait for others to share a sync with. What is no item needs none.
+    fn may_linger(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Remove(_))
+    }
+}
+
+/// So many commands are worth a batch: more are taken if they are there, but not waited for.
+const BATCH: usize = 32;
+/// The longest that a batch waits to fill up.
+const LINGER_MAX: Duration = Duration::from_micros(250);
+/// A batch that costs less than this is not worth waiting for another's company.
+const CHEAP: Duration = Duration::from_micros(100);
+
+/// How long the writer lets a batch fill up before it writes it.
+///
+/// Where a sync is dear and several clients write at a time, those who were just answered are about
+/// to send again, and half the time of a sync is well spent on having them share the next one (the
+/// `commit_delay` of PostgreSQL, chosen by what is seen instead of set). A lone writer is never made
+/// to wait, and without syncs nobody is.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// How long batches take, smoothed.
+    cost: Duration,
+    /// How many items the last one had.
+    items: usize,
+}
+
+impl Pace {
+    /// A batch of that many items took that long.
+    pub(super) fn committed(&mut self, items: usize, spent: Duration) {
+        self.items = items;
+        self.cost = (self.cost * 7 + spent) / 8;
+    }
+
+    /// How long the next batch may wait for more.
+    pub(super) fn linger(&self) -> Duration {
+        if self.items < 2 || self.cost < CHEAP {
+            return Duration::ZERO;
+        }
+        (self.cost / 2).min(LINGER_MAX)
+    }
 }
 
 /// What waits for the writer. It is bounded by the bodies that the hub has in flight, whose permits
@@ -28,6 +72,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     commands: Vec<Command>,
+    /// The writer waits for that many commands.
+    wanted: usize,
     /// Nobody can ask any more.
     ended: bool,
 }
@@ -35,8 +81,11 @@ struct Waiting {
 impl Queue {
     pub(super) fn push(&self, command: Command) {
         let mut waiting = self.waiting.lock();
+        let urgent = !command.may_linger();
         waiting.commands.push(command);
-        if waiting.commands.len() == 1 {
+        if waiting.wanted > 0 && (waiting.commands.len() >= waiting.wanted || urgent) {
+            waiting.wanted = 0;
+            drop(waiting);
             self.arrived.notify_one();
         }
     }
@@ -47,16 +96,91 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for commands for at most that long, and takes them all; `None` once the last ones
-    /// were taken.
-    pub(super) fn take(&self, patience: Duration) -> Option<Vec<Command>> {
+    /// Waits for a command for at most `patience`, and then, if there is one, for a batch of them
+    /// for at most `linger`; takes them all. `None` once the last ones were taken.
+    pub(super) fn take(&self, patience: Duration, linger: Duration) -> Option<Vec<Command>> {
         let mut waiting = self.waiting.lock();
         if waiting.commands.is_empty() && !waiting.ended {
+            waiting.wanted = 1;
             self.arrived.wait_for(&mut waiting, patience);
         }
+        let few = (1..BATCH).contains(&waiting.commands.len());
+        let patient = waiting.commands.iter().all(Command::may_linger) && !waiting.ended;
+        if few && patient && !linger.is_zero() {
+            waiting.wanted = BATCH;
+            self.arrived.wait_for(&mut waiting, linger);
+        }
+        waiting.wanted = 0;
         if waiting.commands.is_empty() && waiting.ended {
             return None;
         }
         Some(std::mem::take(&mut waiting.commands))
+    }
+
+    /// Answers what still comes after the end, for as long as somebody can ask.
+    pub(super) fn refuse_forever(&self) {
+        while let Some(commands) = self.take(Duration::from_mins(1), Duration::ZERO) {
+            for command in commands {
+                let done = match command {
+                    Command::Append(append) => append.done,
+                    Command::Remove(removal) => removal.done,
+                    Command::AdvanceMark(done) | Command::Whole(done) => done,
+                    Command::Close(_, closed) => {
+                        // The closer may have given up waiting.
+                        let _ = closed.send(());
+                        continue;
+                    }
+                };
+                done(Err(AppendError::Closed));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_writer_and_a_store_without_syncs_are_not_made_to_wait() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.linger(), Duration::ZERO);
+        for _ in 0..100 {
+            pace.committed(1, Duration::from_millis(2));
+        }
+        assert_eq!(pace.linger(), Duration::ZERO);
+        for _ in 0..100 {
+            pace.committed(64, Duration::from_micros(40));
+        }
+        assert_eq!(pace.linger(), Duration::ZERO);
+    }
+
+    #[test]
+    fn several_writers_share_a_sync_within_half_its_time() {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.committed(2, Duration::from_micros(300));
+        }
+        let linger = pace.linger();
+        assert!(linger > Duration::from_micros(140) && linger <= Duration::from_micros(150));
+        for _ in 0..100 {
+            pace.committed(2, Duration::from_secs(1));
+        }
+        assert_eq!(pace.linger(), LINGER_MAX);
+    }
+
+    #[test]
+    fn a_batch_that_lingers_is_taken_at_once_when_somebody_cannot_wait() {
+        let queue = std::sync::Arc::new(Queue::default());
+        queue.push(Command::AdvanceMark(Box::new(|_| {})));
+        // It would wait for an hour otherwise.
+        let taken = queue.take(Duration::ZERO, Duration::from_hours(1));
+        assert_eq!(taken.map(|commands| commands.len()), Some(1));
+        queue.end();
+        assert!(
+            queue
+                .take(Duration::from_hours(1), Duration::ZERO)
+                .is_none()
+        );
     }
 }

@@ -172,6 +172,7 @@ impl Recovery {
     fn segment(&mut self, id: SegmentId, indexed: bool) -> Result<(), OpenError> {
         let salt = salt(self.shared.id, id);
         if indexed {
+            self.refuse_strange(id)?;
             match self.indexed(id, salt) {
                 Ok(meta) => {
                     let segment = Segment::new(id, salt, State::Sealed(meta));
@@ -185,6 +186,17 @@ impl Recovery {
         }
         // The index is only replaced: that there was one is known until there is a new one.
         self.unindexed(id, salt, indexed)
+    }
+
+    /// Refuses a sealed log that is not this store's, or not of these options: its index does not
+    /// say. A damaged header is met by whoever scans the log.
+    fn refuse_strange(&self, id: SegmentId) -> Result<(), OpenError> {
+        let name = id.log_name();
+        let file = self.shared.files.open(&name).map_err(io_at(&*name))?;
+        match read_header(&*file).map_err(io_at(&*name))? {
+            Some(header) => self.check_header(id, &header).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Takes a sealed segment at its index's word.
@@ -426,6 +438,14 @@ impl Recovery {
 
     fn finish(self) -> Result<Opened, OpenError> {
         let sequence = self.shared.sequence.load(Ordering::Relaxed);
+        if self.closed.is_none() {
+            // Every run begins by writing a mark. Where there is none, it was lost with all it said.
+            if !self.shared.segments.is_empty() || self.shared.damage.count() > 0 {
+                self.doubt()?;
+            } else {
+                self.shared.replace_mark(false).map_err(io_at("CLOCK"))?;
+            }
+        }
         if let Some(closed) = self.closed.filter(|closed| closed.clean) {
             if closed.sequence >= sequence {
                 self.shared.mark.store(closed.mark.get(), Ordering::Relaxed);

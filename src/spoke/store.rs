@@ -25,8 +25,8 @@ pub trait SpokeStore: Send + Sync {
     /// Removes an item: its key is dead, or another copy of its write holds.
     fn remove(&self, removal: Removal);
 
-    /// Makes the store promise nothing about times past `mark` until the mark is on disk, and
-    /// then says so.
+    /// Puts a clock mark on disk that is ahead of the clock, unless the one there is well ahead of
+    /// it already, and then says so.
     fn advance_mark(&self, done: Done);
 
     /// The clock mark that is on disk: no promise may speak of a later time.
@@ -95,8 +95,9 @@ pub trait SpokeStore: Send + Sync {
     /// on disk.
     fn made_whole(&self, done: Done);
 
-    /// Stores what is queued, marks the store clean as of `now`, and stops.
-    fn close(&self, now: Millis);
+    /// Stores what is queued, marks the store clean as of `now`, and stops. Says whether nothing
+    /// touches its files any more: only then may they be opened again.
+    fn close(&self, now: Millis) -> bool;
 }
 
 /// Hears the outcome of an append.

@@ -12,23 +12,20 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use super::batch::{Line, Plan, Written, answer, by_bucket, lines_of, publish};
 use super::files::is_full;
 use super::header::{FORMAT, HEADER_LEN, SegmentHeader, salt};
 use super::housekeeping::Chore;
 use super::ids::{ChannelId, SegmentId};
-use super::index::Entry;
 use super::log::{Durability, Shared};
-use super::queue::{Command, Queue};
-use super::record::{BatchHead, Encoded, ItemFlags, Record};
+use super::queue::{Command, Pace, Queue};
+use super::record::{BatchHead, Encoded, Record};
 use super::segment::{Active, Segment, State};
-use super::store::{Append, AppendError, Done, Removal};
+use super::store::{AppendError, Done};
 use crate::env::{BootTime, Millis};
 
 /// How far the clock mark on disk runs ahead of the clock, in milliseconds.
 pub(super) const MARK_AHEAD: i64 = 1000;
-/// Payloads below this many bytes are copied into one buffer; longer ones are written from where
-/// they are.
-const COPY_MAX: usize = 16 * 1024;
 /// The most bytes written in one call.
 const WRITE_MAX: u64 = 32 * 1024 * 1024;
 /// The most segments that are written at a time. Late items come for any bucket, and each batch of
@@ -43,22 +40,6 @@ struct Open {
     items: u64,
     /// When it was last written to.
     touched: BootTime,
-}
-
-/// One record of a batch.
-struct Line {
-    bucket: Millis,
-    record: Encoded,
-    entry: Option<EntryDraft>,
-    done: Option<Done>,
-}
-
-struct EntryDraft {
-    key: crate::item::ItemKey,
-    flags: ItemFlags,
-    removed: bool,
-    write_id: super::ids::WriteId,
-    channel: ChannelId,
 }
 
 pub(super) struct Writer {
@@ -81,23 +62,33 @@ impl Writer {
         }
     }
 
-    /// Works until the store is closed, or nobody has it any more.
+    /// Works until the store is closed, or nobody has it any more. What is asked of it after that is
+    /// the queue's to refuse.
     pub(super) fn run(mut self) {
-        while let Some(commands) = self.queue.take(Duration::from_secs(1)) {
+        let mut pace = Pace::default();
+        while let Some(commands) = self.queue.take(Duration::from_secs(1), pace.linger()) {
             let mut closers = Vec::new();
             let mut lines = Vec::with_capacity(commands.len());
             let (mut marks, mut wholes) = (Vec::new(), Vec::new());
             for command in commands {
                 match command {
-                    Command::Append(append) => lines.push(self.append_line(append)),
-                    Command::Remove(removal) => lines.extend(self.removal_line(removal)),
+                    Command::Append(append) => {
+                        let bucket = self.shared.directory.bucket(append.key.millis);
+                        lines.push(Line::append(bucket, append));
+                    }
+                    Command::Remove(removal) => {
+                        let bucket = self.shared.directory.bucket(removal.key.millis);
+                        lines.extend(Line::removal(bucket, removal));
+                    }
                     Command::AdvanceMark(done) => marks.push(done),
                     Command::Whole(done) => wholes.push(done),
                     Command::Close(now, closed) => closers.push((now, closed)),
                 }
             }
             if !lines.is_empty() {
+                let (items, started) = (lines.len(), self.shared.clock.boot());
                 self.commit(lines);
+                pace.committed(items, self.shared.clock.boot().saturating_sub(started));
             }
             if !marks.is_empty() {
                 self.advance_mark(marks);
@@ -116,43 +107,6 @@ impl Writer {
                 break;
             }
         }
-        self.refuse_forever();
-    }
-
-    fn append_line(&self, append: Append) -> Line {
-        Line {
-            bucket: self.shared.directory.bucket(append.key.millis),
-            entry: Some(EntryDraft {
-                key: append.key,
-                flags: append.flags,
-                removed: false,
-                write_id: append.write_id,
-                channel: append.channel,
-            }),
-            record: append.record,
-            done: Some(append.done),
-        }
-    }
-
-    fn removal_line(&self, removal: Removal) -> Option<Line> {
-        let record = Record::Removal {
-            key: removal.key,
-            write_id: removal.write_id,
-        };
-        // A record of a key and a number is never too long.
-        let record = Encoded::small(removal.channel, &record).ok()?;
-        Some(Line {
-            bucket: self.shared.directory.bucket(removal.key.millis),
-            entry: Some(EntryDraft {
-                key: removal.key,
-                flags: ItemFlags::default(),
-                removed: true,
-                write_id: removal.write_id,
-                channel: removal.channel,
-            }),
-            record,
-            done: Some(removal.done),
-        })
     }
 
     /// Writes a batch, syncs it if asked, makes it visible and answers.
@@ -189,6 +143,12 @@ impl Writer {
             return;
         }
         if written.is_empty() {
+            return;
+        }
+        // Another thread may have failed the store while the disk took its time: it may be open anew
+        // by now, and what was just written behind its back.
+        if let Some(reason) = self.shared.failure() {
+            answer(lines_of(written), &Err(AppendError::Failed { reason }));
             return;
         }
         let spent = self.shared.clock.boot().saturating_sub(started);
@@ -233,7 +193,7 @@ impl Writer {
         let mut outcome = Ok(());
         if let Some(reason) = self.shared.failure() {
             outcome = Err(AppendError::Failed { reason });
-        } else if self.shared.mark.load(Ordering::Acquire) <= now.get()
+        } else if self.shared.mark.load(Ordering::Acquire) < now.plus(MARK_AHEAD / 2).get()
             && let Err(error) = self.shared.write_mark(now.plus(MARK_AHEAD), false)
         {
             let reason = self.shared.fail(format!("clock mark: {error}"));
@@ -406,8 +366,13 @@ impl Writer {
         let id = |number| SegmentId { bucket, number };
         let newest = self.shared.segments.range(id(0)..=id(u32::MAX)).next_back();
         let mut id = id(newest.map_or(0, |entry| entry.key().number + 1));
-        // A log that exists and is no segment of ours stays as it is.
+        // A log that exists and is no segment of ours stays as it is, and what is known to be lost
+        // of a log that is gone is not this one's.
         let file = loop {
+            if !self.shared.damage.of_segment(id).is_empty() {
+                id.number += 1;
+                continue;
+            }
             match self.shared.files.create(&id.log_name()) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => id.number += 1,
                 other => break other?,
@@ -508,109 +473,5 @@ impl Writer {
         if let Err(error) = synced.and_then(|()| self.shared.write_mark(now, true)) {
             self.shared.fail(format!("close: {error}"));
         }
-    }
-
-    /// Answers what still comes after the end, for as long as somebody can ask.
-    fn refuse_forever(self) {
-        while let Some(commands) = self.queue.take(Duration::from_mins(1)) {
-            for command in commands {
-                let done = match command {
-                    Command::Append(append) => append.done,
-                    Command::Remove(removal) => removal.done,
-                    Command::AdvanceMark(done) | Command::Whole(done) => done,
-                    Command::Close(_, closed) => {
-                        let _ = closed.send(());
-                        continue;
-                    }
-                };
-                done(Err(AppendError::Closed));
-            }
-        }
-    }
-}
-
-/// What was written to one segment, and not yet made visible.
-struct Written {
-    segment: Arc<Segment>,
-    active: Arc<Active>,
-    lines: Vec<(Line, u64)>,
-    end: u64,
-}
-
-fn publish(shared: &Shared, batch: &Written, line: &Line, offset: u64) {
-    let Some(draft) = &line.entry else { return };
-    batch.active.add(Entry {
-        channel: draft.channel,
-        key: draft.key,
-        offset,
-        body_len: line.record.frame().body_len,
-        flags: draft.flags,
-        removed: draft.removed,
-        write_id: draft.write_id,
-    });
-    shared.directory.add(draft.channel, batch.segment.id.bucket);
-}
-
-fn by_bucket(lines: Vec<Line>) -> Vec<(Millis, Vec<Line>)> {
-    let mut groups: Vec<(Millis, Vec<Line>)> = Vec::new();
-    for line in lines {
-        match groups.iter_mut().find(|(bucket, _)| *bucket == line.bucket) {
-            Some((_, group)) => group.push(line),
-            None => groups.push((line.bucket, vec![line])),
-        }
-    }
-    groups
-}
-
-fn lines_of(written: Vec<Written>) -> impl Iterator<Item = Line> {
-    let lines = written.into_iter().flat_map(|batch| batch.lines);
-    lines.map(|(line, _)| line)
-}
-
-fn answer(lines: impl IntoIterator<Item = Line>, outcome: &Result<(), AppendError>) {
-    for done in lines.into_iter().filter_map(|line| line.done) {
-        done(outcome.clone());
-    }
-}
-
-/// What one vectored write is made of.
-#[derive(Default)]
-struct Plan<'a> {
-    copied: Vec<u8>,
-    pieces: Vec<Piece<'a>>,
-}
-
-enum Piece<'a> {
-    /// Up to this offset of the copied bytes.
-    Copied(usize),
-    Lent(&'a [u8]),
-}
-
-impl<'a> Plan<'a> {
-    fn add(&mut self, record: &'a Encoded, salt: u64, offset: u64) {
-        let frame = record.frame().encode(salt, offset);
-        self.copied.extend_from_slice(&frame);
-        self.copied.extend_from_slice(record.head());
-        if record.payload().len() < COPY_MAX {
-            self.copied.extend_from_slice(record.payload());
-        } else {
-            self.pieces.push(Piece::Copied(self.copied.len()));
-            self.pieces.push(Piece::Lent(record.payload()));
-        }
-    }
-
-    fn slices(&self) -> Vec<IoSlice<'_>> {
-        let mut from = 0;
-        let end = Piece::Copied(self.copied.len());
-        let pieces = self.pieces.iter().chain(std::iter::once(&end));
-        let slices = pieces.map(|piece| match piece {
-            Piece::Copied(to) => {
-                let part = self.copied.get(from..*to).unwrap_or_default();
-                from = *to;
-                IoSlice::new(part)
-            }
-            Piece::Lent(bytes) => IoSlice::new(bytes),
-        });
-        slices.filter(|slice| !slice.is_empty()).collect()
     }
 }

@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 
 use super::*;
 use crate::env::ManualClock;
-use crate::spoke::store::{Done, Removal};
-use crate::spoke::{StoredPayload, accept};
+use crate::item::Payload;
+use crate::spoke::accept::Reason;
+use crate::spoke::store::{Append, Done, Range, ReadError, Removal, StoredItem};
+use crate::spoke::{Entry, ItemFlags, ItemHead, ReadMode, StoredPayload, WriteId, accept};
 
 const NOW: i64 = 1_790_000_000_000;
 const CHANNEL: ChannelId = ChannelId(1);
@@ -18,6 +21,8 @@ struct HeldStore {
     mark: Mutex<Millis>,
     marking: Mutex<Vec<Done>>,
     hold_marks: bool,
+    /// How often somebody asked whether it is full: each write does, before it is stamped.
+    writes: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -34,6 +39,7 @@ impl HeldStore {
             mark: Mutex::new(Millis::new(NOW - 5000)),
             marking: Mutex::default(),
             hold_marks,
+            writes: AtomicUsize::new(0),
         });
         (store, source, clock)
     }
@@ -117,6 +123,7 @@ impl SpokeStore for HeldStore {
     }
 
     fn is_full(&self) -> bool {
+        self.writes.fetch_add(1, Ordering::SeqCst);
         false
     }
 
@@ -128,7 +135,9 @@ impl SpokeStore for HeldStore {
         done(Ok(()));
     }
 
-    fn close(&self, _: Millis) {}
+    fn close(&self, _: Millis) -> bool {
+        true
+    }
 }
 
 struct Anywhere;
@@ -240,6 +249,53 @@ async fn a_client_that_leaves_does_not_take_its_write_along() {
     store.answer(0, Ok(()));
     assert_eq!(replica.undecided(), (0, None));
     assert!(replica.get(CHANNEL, key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_early_can_come_back_with_its_key() {
+    let (store, _, clock) = HeldStore::new(true);
+    let replica = replica(&store, &clock);
+    let task = tokio::spawn({
+        let replica = Arc::clone(&replica);
+        async move { replica.coordinate(write("a", Some(7)), &Anywhere).await }
+    });
+    // It waits for the mark, and nothing has been handed to the store.
+    while store.marking.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    *store.mark.lock() = clock.now().plus(1000);
+    let again = begin(&replica, &store, write("a", Some(7))).await;
+    store.answer(0, Ok(()));
+    assert!(!again.await.unwrap().unwrap().repeated);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_was_stopped_stamps_nothing_below_what_was_promised_since() {
+    let (store, source, clock) = HeldStore::new(false);
+    let replica = replica(&store, &clock);
+    let channel = replica.channel(CHANNEL);
+    let (writing, reported) = {
+        // The writer is held up on its way to the serial point, and time passes.
+        let promises = channel.lock();
+        let writing = tokio::spawn({
+            let replica = Arc::clone(&replica);
+            async move { replica.coordinate(write("a", None), &Anywhere).await }
+        });
+        while store.writes.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        source.advance(5000);
+        let reported = promises.reported(clock.now(), &replica.settings.limits);
+        (writing, reported)
+    };
+    while store.waiting.lock().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!reported.covers(&store.key_at(0)));
+    store.answer(0, Ok(()));
+    writing.await.unwrap().unwrap();
 }
 
 #[tokio::test]

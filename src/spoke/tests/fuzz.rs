@@ -16,7 +16,7 @@ fn bytes(random: &SeededRandom, round: u64) -> Vec<u8> {
         _ => random.next_u64() % 3000,
     };
     let mut out: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
-    if round % 5 == 0 {
+    if round.is_multiple_of(5) {
         for _ in 0..length / 50 {
             let at = (random.next_u64() % length.max(5)) as usize;
             if let Some(place) = out.get_mut(at..at + 4) {

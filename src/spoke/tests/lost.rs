@@ -29,8 +29,18 @@ fn drafts_and_strangers_in_the_folder_are_no_segments() {
 
 #[test]
 fn another_nodes_folder_is_refused_and_left_as_it_is() {
-    let rig = Rig::new(Durability::Fsync);
-    rig.put(A, key(0, "a"), b"x").unwrap();
+    for closed in [false, true] {
+        let rig = Rig::new(Durability::Fsync);
+        rig.put(A, key(0, "a"), b"x").unwrap();
+        if closed {
+            // Then it has an index, which a start takes at its word.
+            rig.store.close(rig.clock.now());
+        }
+        strange_options_are_refused(&rig);
+    }
+}
+
+fn strange_options_are_refused(rig: &Rig) {
     let folder = rig.folder.crash(Crash::Kill, 0);
     let name = folder.names("log").remove(0);
     let log = folder.bytes(&name);
@@ -53,6 +63,38 @@ fn another_nodes_folder_is_refused_and_left_as_it_is() {
     ));
     assert_eq!(folder.bytes(&name), log);
     open(STORE, MINUTE).unwrap();
+}
+
+/// It may have held promises that no log does, and doubt.
+#[test]
+fn a_lost_clock_file_is_doubt_where_there_are_items() {
+    let new = Rig::new(Durability::Fsync);
+    assert!(new.store.status().intact);
+    for noise in [None, Some(vec![0xa5; 1024])] {
+        let rig = Rig::new(Durability::Fsync);
+        rig.put(A, key(0, "a"), b"x").unwrap();
+        let folder = rig.folder.crash(Crash::Kill, 0);
+        match noise {
+            None => folder.remove("CLOCK").unwrap(),
+            Some(noise) => folder.put("CLOCK", noise),
+        }
+        let rig = rig.again(folder, 1);
+        rig.holds(A, key(0, "a"), b"x");
+        assert!(!rig.store.status().intact);
+        assert!(!rig.restart().store.status().intact, "and it lasts");
+    }
+}
+
+#[test]
+fn a_mark_is_moved_before_the_clock_gets_to_it() {
+    let rig = Rig::new(Durability::Fsync);
+    rig.advance_mark().unwrap();
+    let first = rig.store.mark();
+    rig.advance_mark().unwrap();
+    assert_eq!(rig.store.mark(), first, "it is far ahead");
+    rig.source.advance(700);
+    rig.advance_mark().unwrap();
+    assert!(rig.store.mark() > first);
 }
 
 #[test]

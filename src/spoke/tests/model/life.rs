@@ -299,7 +299,7 @@ impl Life {
         let free = self.below(20_000);
         self.rig().folder.set_room(free, 1 << 30);
         self.say(format!("{free} bytes left"));
-        for _ in 0..1 + self.below(4) {
+        for _ in 0..=self.below(4) {
             self.burst();
             if self.below(2) == 0 {
                 self.pass();
