@@ -5,6 +5,7 @@
 //! bound, also where there is one replica. Configuration ([`config`], [`name`]) and merging
 //! ([`merge`]) are pure.
 
+mod cache;
 pub mod config;
 pub mod doc;
 pub mod merge;

@@ -307,7 +307,12 @@ impl Reads {
             return false;
         };
         let limits = &self.settings.limits;
-        let window = limits.accept_window + limits.max_skew + self.settings.stable_millis + 1000;
+        let fixed = match self.settings.stable_millis {
+            0 => 0,
+            // Its edge is a whole second.
+            width => width + 1000,
+        };
+        let window = limits.accept_window + limits.max_skew + fixed;
         let over = to.millis.plus(window) < self.clock.now();
         over && *bound < Frontier::below(to)
     }

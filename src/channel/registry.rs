@@ -1,10 +1,14 @@
 //! The channels that exist, cached on this node.
 
-use std::collections::HashMap;
+use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::cache::Cache;
 
 use super::config::{ChannelConfig, ConfigError, ConfigUpdate, Defaults, create, merge, name_of};
 use super::name::ChannelName;
@@ -50,43 +54,20 @@ pub enum ChannelError {
 }
 
 /// The channels.
+///
+/// The cache is only ever changed in the order in which coordination was asked about a name: an
+/// answer that was overtaken would bring a deleted channel back, or an earlier retention.
 pub struct Channels {
     coordination: Arc<dyn Coordination>,
     clock: Arc<HubClock>,
     defaults: Defaults,
     cache: RwLock<Cache>,
+    turns: [Arc<Mutex<()>>; TURNS],
+    hashing: RandomState,
 }
 
-#[derive(Default)]
-struct Cache {
-    by_name: HashMap<Arc<str>, Arc<Channel>>,
-    by_id: HashMap<ChannelId, Arc<Channel>>,
-    /// For channels that keep a number of items: the lowest key that is kept, as last counted.
-    counted: HashMap<ChannelId, ItemKey>,
-}
-
-impl Cache {
-    fn put(&mut self, channel: &Arc<Channel>) {
-        let name: Arc<str> = channel.config.name.key().into();
-        if let Some(before) = self.by_name.insert(name, Arc::clone(channel))
-            && before.id != channel.id
-        {
-            self.by_id.remove(&before.id);
-            self.counted.remove(&before.id);
-        }
-        self.by_id.insert(channel.id, Arc::clone(channel));
-        if channel.config.max_items == 0 {
-            self.counted.remove(&channel.id);
-        }
-    }
-
-    fn remove(&mut self, name: &str) {
-        if let Some(channel) = self.by_name.remove(name) {
-            self.by_id.remove(&channel.id);
-            self.counted.remove(&channel.id);
-        }
-    }
-}
+/// Names share this many turns, so that few wait for another's.
+const TURNS: usize = 64;
 
 /// How many times a change is tried again when somebody else was faster.
 const TRIES: usize = 20;
@@ -104,51 +85,48 @@ impl Channels {
     ) -> Result<Arc<Self>, ChannelError> {
         let mut cache = Cache::default();
         for record in coordination.channels().await? {
-            cache.put(&Arc::new(read(&record)?));
+            cache.put(read(&record)?);
         }
         Ok(Arc::new(Self {
             coordination,
             clock,
             defaults,
             cache: RwLock::new(cache),
+            turns: std::array::from_fn(|_| Arc::default()),
+            hashing: RandomState::new(),
         }))
     }
 
     /// A channel by its name, in any case; `None` if there is none, or the name is no name.
     pub fn get(&self, name: &str) -> Option<Arc<Channel>> {
         let cache = self.cache.read();
-        if let Some(channel) = cache.by_name.get(name) {
+        if let Some(channel) = cache.named(name) {
             return Some(Arc::clone(channel));
         }
         // Only a name that is not in its stored form needs a copy of itself.
-        cache.by_name.get(&*key_of(name)).cloned()
+        cache.named(&key_of(name)).cloned()
     }
 
     /// A channel as coordination has it, and not as it is cached here.
     ///
     /// # Errors
     /// [`ChannelError`].
-    pub async fn fetch(&self, name: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
+    pub async fn fetch(self: &Arc<Self>, name: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
         let key = key_of(name);
-        match self.coordination.channel(&key).await? {
-            Some(record) => self.keep(&record).map(Some),
-            None => {
-                self.cache.write().remove(&key);
-                Ok(None)
-            }
-        }
+        let turn = async move |channels: Arc<Self>, key: String| channels.ask(&key).await;
+        self.in_turn(key, turn).await
     }
 
     /// All channels, sorted by name.
     pub fn list(&self) -> Vec<Arc<Channel>> {
-        let mut channels: Vec<_> = self.cache.read().by_name.values().cloned().collect();
+        let mut channels: Vec<_> = self.cache.read().all().cloned().collect();
         channels.sort_by(|a, b| a.config.name.cmp(&b.config.name));
         channels
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.cache.read().by_name.len()
+        self.cache.read().all().len()
     }
 
     /// Whether there are none.
@@ -160,20 +138,27 @@ impl Channels {
     ///
     /// # Errors
     /// [`ChannelError`]; in particular [`ConfigError::NameTaken`].
-    pub async fn create(&self, update: &ConfigUpdate) -> Result<Arc<Channel>, ChannelError> {
+    pub async fn create(
+        self: &Arc<Self>,
+        update: &ConfigUpdate,
+    ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, None)?;
-        if let Some(taken) = self.fetch(name.key()).await? {
-            let name = taken.config.name.clone();
-            return Err(ConfigError::NameTaken { name }.into());
-        }
-        match self.create_new(update, None).await {
-            Err(ChannelError::Coordination(CoordinationError::Exists)) => {
-                let taken = self.fetch(name.key()).await?;
-                let name = taken.map_or(name, |taken| taken.config.name.clone());
-                Err(ConfigError::NameTaken { name }.into())
+        let (key, update) = (name.key().to_owned(), update.clone());
+        let turn = async move |channels: Arc<Self>, key: String| {
+            if let Some(taken) = channels.ask(&key).await? {
+                let name = taken.config.name.clone();
+                return Err(ConfigError::NameTaken { name }.into());
             }
-            other => other,
-        }
+            match channels.create_new(&update, None).await {
+                Err(ChannelError::Coordination(CoordinationError::Exists)) => {
+                    let taken = channels.ask(&key).await?;
+                    let name = taken.map_or(name, |taken| taken.config.name.clone());
+                    Err(ConfigError::NameTaken { name }.into())
+                }
+                other => other,
+            }
+        };
+        self.in_turn(key, turn).await
     }
 
     /// Creates the channel of that name, or changes it.
@@ -181,26 +166,30 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn put(
-        &self,
+        self: &Arc<Self>,
         name: &str,
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, Some(name))?;
-        for _ in 0..TRIES {
-            let changed = match self.fetch(name.key()).await? {
-                Some(existing) => self.replace(&existing, update).await,
-                None => self.create_new(update, Some(name.as_str())).await,
-            };
-            match changed {
-                Err(ChannelError::Coordination(
-                    CoordinationError::Exists
-                    | CoordinationError::Conflict
-                    | CoordinationError::Missing,
-                )) => {}
-                other => return other,
+        let (key, update) = (name.key().to_owned(), update.clone());
+        let turn = async move |channels: Arc<Self>, key: String| {
+            for _ in 0..TRIES {
+                let changed = match channels.ask(&key).await? {
+                    Some(existing) => channels.replace(&existing, &update).await,
+                    None => channels.create_new(&update, Some(name.as_str())).await,
+                };
+                match changed {
+                    Err(ChannelError::Coordination(
+                        CoordinationError::Exists
+                        | CoordinationError::Conflict
+                        | CoordinationError::Missing,
+                    )) => {}
+                    other => return other,
+                }
             }
-        }
-        Err(CoordinationError::Conflict.into())
+            Err(CoordinationError::Conflict.into())
+        };
+        self.in_turn(key, turn).await
     }
 
     /// Changes the channel of that name.
@@ -208,40 +197,45 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`]; in particular [`ChannelError::Missing`].
     pub async fn patch(
-        &self,
+        self: &Arc<Self>,
         name: &str,
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
-        for _ in 0..TRIES {
-            let Some(existing) = self.fetch(&key_of(name)).await? else {
-                break;
-            };
-            match self.replace(&existing, update).await {
-                Err(ChannelError::Coordination(
-                    CoordinationError::Conflict | CoordinationError::Missing,
-                )) => {}
-                other => return other,
+        let (key, name, update) = (key_of(name), name.to_owned(), update.clone());
+        let turn = async move |channels: Arc<Self>, key: String| {
+            for _ in 0..TRIES {
+                let Some(existing) = channels.ask(&key).await? else {
+                    break;
+                };
+                match channels.replace(&existing, &update).await {
+                    Err(ChannelError::Coordination(
+                        CoordinationError::Conflict | CoordinationError::Missing,
+                    )) => {}
+                    other => return other,
+                }
             }
-        }
-        Err(ChannelError::Missing {
-            name: name.to_owned(),
-        })
+            Err(ChannelError::Missing { name })
+        };
+        self.in_turn(key, turn).await
     }
 
     /// Deletes a channel. Its items go with their segments.
     ///
     /// # Errors
     /// [`ChannelError`]; in particular [`ChannelError::Missing`].
-    pub async fn delete(&self, name: &str) -> Result<(), ChannelError> {
-        let key = key_of(name);
-        let deleted = self.coordination.delete_channel(&key).await;
-        self.cache.write().remove(&key);
-        deleted.map_err(|error| match error {
-            CoordinationError::Missing => ChannelError::Missing {
-                name: name.to_owned(),
-            },
-            other => other.into(),
-        })
+    pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), ChannelError> {
+        let (key, name) = (key_of(name), name.to_owned());
+        let turn = async move |channels: Arc<Self>, key: String| {
+            let deleted = channels.coordination.delete_channel(&key).await;
+            if matches!(deleted, Ok(()) | Err(CoordinationError::Missing)) {
+                channels.cache.write().remove(&key);
+            }
+            deleted.map_err(|error| match error {
+                CoordinationError::Missing => ChannelError::Missing { name },
+                other => other.into(),
+            })
+        };
+        self.in_turn(key, turn).await
     }
 
     /// A channel's document; `None` if it has none, or there is no such channel.
@@ -263,7 +257,13 @@ impl Channels {
         text: Option<String>,
     ) -> Result<bool, ChannelError> {
         let key = key_of(name);
-        Ok(self.coordination.set_document(&key, text).await?)
+        let set = self.coordination.set_document(&key, text).await;
+        set.map_err(|error| match error {
+            CoordinationError::Missing => ChannelError::Missing {
+                name: name.to_owned(),
+            },
+            other => other.into(),
+        })
     }
 
     /// The lowest key of a channel that is listed: what lies below is past its retention.
@@ -275,7 +275,7 @@ impl Channels {
         if channel.config.max_items == 0 {
             return by_time;
         }
-        let counted = self.cache.read().counted.get(&channel.id).copied();
+        let counted = self.cache.read().lowest_counted(channel.id);
         counted.unwrap_or(ItemKey::MIN).max(by_time)
     }
 
@@ -287,9 +287,41 @@ impl Channels {
 
     /// Takes up what is the lowest key that a channel keeps by number.
     pub fn counted(&self, id: ChannelId, lowest: ItemKey) {
-        let mut cache = self.cache.write();
-        if cache.by_id.contains_key(&id) {
-            cache.counted.insert(id, lowest);
+        self.cache.write().set_counted(id, lowest);
+    }
+
+    /// Does something about a name once what was begun before is done, and to its end even if whoever
+    /// asked for it has gone: coordination may have done its part by then.
+    async fn in_turn<T, F>(
+        self: &Arc<Self>,
+        key: String,
+        work: impl FnOnce(Arc<Self>, String) -> F,
+    ) -> Result<T, ChannelError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ChannelError>> + Send + 'static,
+    {
+        let place = self.hashing.hash_one(&key) as usize % TURNS;
+        let turn = Arc::clone(self.turns.get(place).unwrap_or(&self.turns[0]));
+        let work = work(Arc::clone(self), key);
+        let done = tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            work.await
+        });
+        done.await.unwrap_or_else(|error| {
+            let reason = error.to_string();
+            Err(CoordinationError::Unavailable { reason }.into())
+        })
+    }
+
+    /// Asks coordination for a channel and takes up the answer. Only in the name's turn.
+    async fn ask(&self, key: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
+        match self.coordination.channel(key).await? {
+            Some(record) => self.keep(&record).map(Some),
+            None => {
+                self.cache.write().remove(key);
+                Ok(None)
+            }
         }
     }
 
@@ -322,9 +354,8 @@ impl Channels {
     }
 
     fn keep(&self, record: &ChannelRecord) -> Result<Arc<Channel>, ChannelError> {
-        let channel = Arc::new(read(record)?);
-        self.cache.write().put(&channel);
-        Ok(channel)
+        let channel = read(record)?;
+        Ok(self.cache.write().put(channel))
     }
 }
 
@@ -348,7 +379,7 @@ fn write(config: &ChannelConfig) -> Vec<u8> {
 
 impl Retention for Channels {
     fn keeps(&self, id: ChannelId) -> Keeps {
-        let found = self.cache.read().by_id.get(&id).cloned();
+        let found = self.cache.read().numbered(id).cloned();
         let Some(channel) = found else {
             return Keeps::Nothing;
         };
@@ -374,3 +405,6 @@ fn key_of(name: &str) -> String {
 pub fn is_name(text: &str) -> bool {
     ChannelName::parse(text).is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ pub struct VersionedRings {
 pub struct ChannelRecord {
     /// The name in lower case.
     pub name: String,
-    /// New each time a channel of that name is created.
+    /// Greater each time a channel of that name is created.
     pub id: u64,
     /// Counts the changes; compare-and-set goes by it.
     pub version: u64,
@@ -134,6 +134,7 @@ pub trait Coordination: Send + Sync {
     async fn document(&self, name: &str) -> Result<Option<String>, CoordinationError>;
 
     /// Sets a channel's document, or deletes it; says whether there was one.
+    /// [`CoordinationError::Missing`] if there is no such channel.
     async fn set_document(
         &self,
         name: &str,

@@ -282,6 +282,12 @@ impl Coordination for EmbeddedCoordination {
         let name = name.to_owned();
         self.with_db(move |db| {
             let txn = db.begin_write().map_err(unavailable)?;
+            let channels = txn.open_table(CHANNELS).map_err(unavailable)?;
+            // Else it would show up on the next channel of that name.
+            if channels.get(name.as_str()).map_err(unavailable)?.is_none() {
+                return Err(CoordinationError::Missing);
+            }
+            drop(channels);
             let existed = {
                 let mut table = txn.open_table(DOCUMENTS).map_err(unavailable)?;
                 let before = match &text {
@@ -379,6 +385,7 @@ mod tests {
         assert_eq!(text.as_deref(), Some("# B"));
         coordination.delete_channel("a").await.unwrap();
         assert_eq!(coordination.document("a").await.unwrap(), None);
-        assert_eq!(set(None).await, Ok(false));
+        let late = set(Some("# C")).await;
+        assert_eq!(late, Err(CoordinationError::Missing));
     }
 }

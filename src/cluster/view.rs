@@ -1,6 +1,7 @@
 //! What this node knows of the rings: `R(c, k)`, and how long it may trust that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use hub_ring::{HorizonStep, Member, RingHistory, RingHorizon, RingTables};
@@ -16,6 +17,8 @@ pub struct RingView {
     tables: ArcSwap<RingTables>,
     history: ArcSwap<RingHistory>,
     horizon: Mutex<RingHorizon>,
+    /// What `horizon` comes to, for those who only look.
+    horizon_millis: AtomicI64,
 }
 
 impl RingView {
@@ -26,6 +29,7 @@ impl RingView {
             tables: ArcSwap::default(),
             history: ArcSwap::default(),
             horizon: Mutex::new(RingHorizon::new()),
+            horizon_millis: AtomicI64::new(Millis::MIN.get()),
         })
     }
 
@@ -45,13 +49,16 @@ impl RingView {
     /// the clock showed `sent`.
     pub fn confirmed(&self, sent: Millis, lease: i64) -> HorizonStep {
         let history = self.history.load();
-        self.horizon.lock().confirm(&history, sent.get(), lease)
+        let mut horizon = self.horizon.lock();
+        let step = horizon.confirm(&history, sent.get(), lease);
+        let millis = horizon.millis().map_or(Millis::MIN, Millis::new);
+        self.horizon_millis.store(millis.get(), Ordering::Release);
+        step
     }
 
     /// The ring horizon: this node says nothing about times at or past it.
     pub fn horizon(&self) -> Millis {
-        let millis = self.horizon.lock().millis();
-        millis.map_or(Millis::MIN, Millis::new)
+        Millis::new(self.horizon_millis.load(Ordering::Acquire))
     }
 
     /// The history.

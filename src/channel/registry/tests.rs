@@ -1,0 +1,207 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use hub_ring::{Member, RingHistory};
+use tokio::sync::{Notify, watch};
+
+use super::*;
+use crate::cluster::{EmbeddedCoordination, Incarnation, MemberRecord, VersionedRings};
+use crate::env::SystemClock;
+
+/// Coordination whose next answer about a channel can be held back once it is known.
+struct Slow {
+    inner: EmbeddedCoordination,
+    hold: AtomicBool,
+    held: Notify,
+    go: Notify,
+}
+
+impl Slow {
+    async fn answered<T>(&self, answer: T) -> T {
+        if self.hold.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.go.notified().await;
+        }
+        answer
+    }
+}
+
+type Answer<T> = Result<T, CoordinationError>;
+
+#[async_trait]
+impl Coordination for Slow {
+    async fn register(&self, member: &Member, record: MemberRecord) -> Answer<Incarnation> {
+        self.inner.register(member, record).await
+    }
+
+    async fn deregister(&self) -> Answer<()> {
+        self.inner.deregister().await
+    }
+
+    fn members(&self) -> watch::Receiver<Arc<BTreeMap<Member, MemberRecord>>> {
+        self.inner.members()
+    }
+
+    async fn rings(&self) -> Answer<VersionedRings> {
+        self.inner.rings().await
+    }
+
+    fn watch_rings(&self) -> watch::Receiver<VersionedRings> {
+        self.inner.watch_rings()
+    }
+
+    async fn replace_rings(&self, expected: u64, history: &RingHistory) -> Answer<u64> {
+        self.inner.replace_rings(expected, history).await
+    }
+
+    async fn confirm(&self, version: u64) -> Answer<Millis> {
+        self.inner.confirm(version).await
+    }
+
+    async fn channels(&self) -> Answer<Vec<ChannelRecord>> {
+        self.inner.channels().await
+    }
+
+    async fn channel(&self, name: &str) -> Answer<Option<ChannelRecord>> {
+        let answer = self.inner.channel(name).await;
+        self.answered(answer).await
+    }
+
+    async fn create_channel(&self, name: &str, data: Vec<u8>) -> Answer<ChannelRecord> {
+        self.inner.create_channel(name, data).await
+    }
+
+    async fn replace_channel(
+        &self,
+        name: &str,
+        expected: u64,
+        data: Vec<u8>,
+    ) -> Answer<ChannelRecord> {
+        self.inner.replace_channel(name, expected, data).await
+    }
+
+    async fn delete_channel(&self, name: &str) -> Answer<()> {
+        let answer = self.inner.delete_channel(name).await;
+        self.answered(answer).await
+    }
+
+    async fn document(&self, name: &str) -> Answer<Option<String>> {
+        self.inner.document(name).await
+    }
+
+    async fn set_document(&self, name: &str, text: Option<String>) -> Answer<bool> {
+        self.inner.set_document(name, text).await
+    }
+}
+
+struct Rig {
+    _folder: tempfile::TempDir,
+    slow: Arc<Slow>,
+    channels: Arc<Channels>,
+}
+
+async fn rig() -> Rig {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
+    let path = folder.path().join("coordination.redb");
+    let slow = Arc::new(Slow {
+        inner: EmbeddedCoordination::open(&path, Arc::clone(&clock)).unwrap(),
+        hold: AtomicBool::new(false),
+        held: Notify::new(),
+        go: Notify::new(),
+    });
+    let coordination = Arc::clone(&slow) as Arc<dyn Coordination>;
+    let channels = Channels::load(coordination, clock, Defaults::default());
+    Rig {
+        _folder: folder,
+        slow: Arc::clone(&slow),
+        channels: channels.await.unwrap(),
+    }
+}
+
+fn update(json: &str) -> ConfigUpdate {
+    ConfigUpdate::parse(json.as_bytes()).unwrap()
+}
+
+/// An answer that is on its way while the channel changes must not undo the change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_overtaken_changes_nothing() {
+    let rig = rig().await;
+    let channels = &rig.channels;
+    channels.put("c", &update("{}")).await.unwrap();
+    for delete in [false, true] {
+        rig.slow.hold.store(true, Ordering::SeqCst);
+        let fetching = tokio::spawn({
+            let channels = Arc::clone(channels);
+            async move { channels.fetch("c").await.map(drop) }
+        });
+        rig.slow.held.notified().await;
+        // It has the old answer in hand, and waits.
+        let changing = tokio::spawn({
+            let channels = Arc::clone(channels);
+            async move {
+                if delete {
+                    channels.delete("c").await
+                } else {
+                    let longer = update("{\"ttlDays\": 9}");
+                    channels.put("c", &longer).await.map(drop)
+                }
+            }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        rig.slow.go.notify_one();
+        fetching.await.unwrap().unwrap();
+        changing.await.unwrap().unwrap();
+        let known = channels.get("c").map(|channel| channel.config.ttl_days);
+        assert_eq!(known, (!delete).then_some(9));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_taken_up_though_its_client_has_gone() {
+    let rig = rig().await;
+    let channels = &rig.channels;
+    channels.put("c", &update("{}")).await.unwrap();
+    rig.slow.hold.store(true, Ordering::SeqCst);
+    let deleting = tokio::spawn({
+        let channels = Arc::clone(channels);
+        async move { channels.delete("c").await }
+    });
+    rig.slow.held.notified().await;
+    deleting.abort();
+    assert!(deleting.await.unwrap_err().is_cancelled());
+    rig.slow.go.notify_one();
+    // The next in turn comes after it.
+    assert!(channels.fetch("other").await.unwrap().is_none());
+    assert!(channels.fetch("c").await.unwrap().is_none());
+    assert!(channels.get("c").is_none());
+}
+
+#[test]
+fn the_cache_takes_no_step_back() {
+    let channel = |id, version, days: u64| {
+        let config = create(
+            &update("{}"),
+            Some("c"),
+            &Defaults::default(),
+            Millis::new(0),
+        );
+        let mut config = config.unwrap();
+        config.ttl_days = days;
+        Channel {
+            id: ChannelId(id),
+            version,
+            config,
+        }
+    };
+    let mut cache = Cache::default();
+    for (id, version, stands) in [(2, 1, 1), (2, 3, 2), (2, 2, 2), (1, 9, 2), (3, 1, 5)] {
+        cache.put(channel(id, version, stands));
+        let config = &cache.named("c").unwrap().config;
+        assert_eq!(config.ttl_days, stands, "after {id} in version {version}");
+    }
+    assert!(cache.numbered(ChannelId(2)).is_none());
+}
