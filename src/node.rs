@@ -2,45 +2,43 @@
 //!
 //! The only module that knows all others.
 
+mod opener;
+mod running;
+mod settings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hub_ring::Placement;
-use hub_ring::keeper::KeeperPolicy;
 use metrics_exporter_prometheus::PrometheusHandle;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio::task::JoinHandle;
 
-use crate::channel::config::Defaults;
-use crate::channel::{
-    ChannelError, Channels, Epoch, LocalReplica, Query, ReadSettings, Reads, Writes,
+use self::opener::Opener;
+use self::running::{Running, upkeep};
+use self::settings::{
+    api_settings, durability, edges_of, membership, millis, properties, store_options, tls_acceptor,
 };
+use crate::channel::config::Defaults;
+use crate::channel::{ChannelError, Channels, LocalReplica, ReadSettings, Reads, Writes};
 use crate::cluster::{
     Coordination, CoordinationError, DataFolder, EmbeddedCoordination, Identity, IdentityError,
-    Incarnation, JoinError, Life, MemberRecord, MembershipSettings, Phase, RingView, join,
-    keep_confirming,
+    JoinError, Life, Phase, RingView, join, keep_confirming,
 };
-use crate::config::{self, Config};
-use crate::env::{HubClock, Millis, OsRandom, Random, SystemClock};
-use crate::http::api::{Api, ApiSettings, Core, Operations, Surface};
-use crate::http::body::{BodyLimits, Inflight};
-use crate::http::edge::{Edge, EdgeLimits};
+use crate::config::Config;
+use crate::env::{HubClock, OsRandom, Random, SystemClock};
+use crate::http::api::{Api, Core, Operations};
+use crate::http::body::Inflight;
 use crate::http::links::Authority;
-use crate::item::{ItemKey, NodeSlot};
+use crate::item::NodeSlot;
 use crate::metric;
 use crate::ops::{Node, NodeFacts};
 use crate::spoke::accept::Limits;
-use crate::spoke::{
-    Direction, DiskFolder, Durability, LogStore, OpenError, Options, Replica, ReplicaSettings,
-    StoreId,
-};
+use crate::spoke::{OpenError, ReplicaSettings, StoreId};
 
 /// The version of the hub.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -110,12 +108,6 @@ pub enum Stop {
 
 /// How long a client waits for a write at the most.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the store is looked at for a failure.
-const WATCH_STORE: Duration = Duration::from_millis(200);
-/// The longest pause between two tries to open a store that failed.
-const REOPEN_MAX: Duration = Duration::from_secs(5);
-/// A wall clock this far behind the clock mark, in milliseconds, is said to be wrong.
-const CLOCK_WRONG: i64 = 10_000;
 
 /// Runs a node until it is asked to stop and has.
 ///
@@ -204,19 +196,27 @@ pub async fn run(
         started = starting.run(&api, &random) => Some(started?),
         _ = stopping.wait_for(|stop| *stop != Stop::No) => None,
     };
-    if let Some(running) = &started {
-        let upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
-        wait_for_stop(&config, &life, stop.clone()).await;
+    let mut ended = None;
+    let mut started = started;
+    if let Some((running, confirming)) = &mut started {
+        let mut upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
+        // A node that has lost one of these would look as if it worked, and not for long.
+        ended = tokio::select! {
+            () = wait_for_stop(&config, &life, stop.clone()) => None,
+            _ = &mut upkeep => Some("the upkeep of the node"),
+            _ = confirming => Some("the confirming of the ring"),
+        };
         upkeep.abort();
     }
+    let started = started.map(|(running, _)| running);
     life.enter(Phase::Draining);
     // The receivers live in the edges, which end by it.
     let _ = stop_edges.send(true);
     let patience = Duration::from_secs(config.shutdown.wait_seconds);
-    let ended = tokio::time::timeout(patience, async {
+    let finished = tokio::time::timeout(patience, async {
         while edges.join_next().await.is_some() {}
     });
-    if ended.await.is_err() {
+    if finished.await.is_err() {
         tracing::warn!("some requests were not finished in time and are cut off");
         edges.abort_all();
     }
@@ -224,7 +224,7 @@ pub async fn run(
         running.close().await;
     }
     life.enter(Phase::Stopped);
-    Ok(())
+    ended.map_or(Ok(()), |what| Err(NodeError::Ended { what }))
 }
 
 /// Waits until the node is asked to stop, and then as long as that says.
@@ -255,7 +255,12 @@ struct Starting<'a> {
 }
 
 impl Starting<'_> {
-    async fn run(self, api: &Api, random: &dyn Random) -> Result<Arc<Running>, NodeError> {
+    /// Gives the node that serves, and the task that keeps it confirmed.
+    async fn run(
+        self,
+        api: &Api,
+        random: &dyn Random,
+    ) -> Result<(Arc<Running>, JoinHandle<()>), NodeError> {
         let Self { config, clock, .. } = self;
         self.life.enter(Phase::Joining);
         let path = self.folder.join("coordination.redb");
@@ -337,197 +342,16 @@ impl Starting<'_> {
             reads: Arc::clone(&reads),
         });
         self.life.enter(Phase::Ready);
-        Ok(Arc::new(Running {
+        let running = Running {
             opener,
             local: Arc::clone(self.local),
             life: Arc::clone(self.life),
             channels,
             reads,
             coordination,
-            confirming,
-        }))
-    }
-}
-
-/// Opens the store, again and again if it must be.
-struct Opener {
-    path: PathBuf,
-    options: Options,
-    id: StoreId,
-    boot: u128,
-    clock: Arc<HubClock>,
-    channels: Arc<Channels>,
-    settings: ReplicaSettings,
-    life: Arc<Life>,
-}
-
-impl Opener {
-    /// Opens the store, and waits until its replica may keep its promises.
-    async fn open(&self) -> Result<Arc<Replica>, NodeError> {
-        let started = self.clock.boot();
-        let path = self.path.clone();
-        let (options, id, boot) = (self.options.clone(), self.id, self.boot);
-        let (clock, channels) = (Arc::clone(&self.clock), Arc::clone(&self.channels));
-        let opening = tokio::task::spawn_blocking(move || {
-            let folder = DiskFolder::open(&path).map_err(|source| NodeError::Folder {
-                path: path.clone(),
-                source,
-            })?;
-            let store = LogStore::open(Arc::new(folder), options, id, boot, clock, channels)?;
-            Ok::<_, NodeError>(store)
-        });
-        let store = opening.await.map_err(|_| NodeError::Ended {
-            what: "opening the store",
-        })??;
-        let store = Arc::new(store);
-        let status = crate::spoke::SpokeStore::status(&*store);
-        tracing::info!(
-            items = status.items,
-            bytes = status.bytes,
-            segments = status.segments,
-            damaged = status.damaged,
-            intact = status.intact,
-            elapsed_ms = self.clock.boot().saturating_sub(started).as_millis(),
-            "the store is open"
-        );
-        self.wait_for_clock(crate::spoke::SpokeStore::mark(&*store))
-            .await;
-        let replica = Replica::new(store, Arc::clone(&self.clock), self.settings);
-        let from = replica.coordinates_from();
-        while self.clock.now() < from {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Ok(replica)
-    }
-
-    /// Waits until the clock has passed the mark: nothing may be promised about times of which
-    /// something may have been promised before.
-    async fn wait_for_clock(&self, mark: Millis) {
-        let mut told = false;
-        loop {
-            self.clock.set_to_wall();
-            let behind = mark.get() - self.clock.now().get();
-            if behind < 0 {
-                return;
-            }
-            if behind > CLOCK_WRONG && !told {
-                told = true;
-                let what = format!(
-                    "the wall clock is {} s behind what it was before the restart; set it right",
-                    behind / 1000
-                );
-                tracing::error!(behind_ms = behind, "the wall clock has gone back");
-                self.life.enter(Phase::Warming(what));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-/// A node that serves.
-struct Running {
-    opener: Opener,
-    local: Arc<LocalReplica>,
-    life: Arc<Life>,
-    channels: Arc<Channels>,
-    reads: Arc<Reads>,
-    coordination: Arc<dyn Coordination>,
-    confirming: tokio::task::JoinHandle<()>,
-}
-
-impl Running {
-    /// Opens a store that has failed again, until it opens.
-    async fn reopen(&self, reason: String) {
-        self.life.enter(Phase::Failed(reason));
-        if let Some(failed) = self.local.take() {
-            close(failed).await;
-        }
-        let mut pause = Duration::from_secs(1);
-        loop {
-            match self.opener.open().await {
-                Ok(replica) => {
-                    self.local.set(replica);
-                    self.life.enter(Phase::Ready);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the store does not open; trying again");
-                    self.life.enter(Phase::Failed(error.to_string()));
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(REOPEN_MAX);
-        }
-    }
-
-    /// Counts the items of channels that keep a number of them.
-    async fn count_items(&self) {
-        for channel in self.channels.list() {
-            let keep = channel.config.max_items as usize;
-            if keep == 0 {
-                continue;
-            }
-            let query = Query {
-                from: ItemKey::MIN,
-                to: None,
-                direction: Direction::Descending,
-                limit: keep,
-                stable: true,
-                epoch: Epoch::Immutable,
-            };
-            match self.reads.page(&channel, &query).await {
-                Ok(page) if page.keys.len() >= keep => {
-                    if let Some(lowest) = page.keys.last() {
-                        self.channels.counted(channel.id, *lowest);
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let channel = channel.config.name.as_str();
-                    tracing::warn!(%error, channel, "items could not be counted");
-                }
-            }
-        }
-    }
-
-    async fn close(&self) {
-        if let Some(replica) = self.local.take() {
-            close(replica).await;
-        }
-        self.confirming.abort();
-        if let Err(error) = self.coordination.deregister().await {
-            tracing::warn!(%error, "could not deregister");
-        }
-    }
-}
-
-async fn close(replica: Arc<Replica>) {
-    let closing = tokio::task::spawn_blocking(move || replica.close());
-    if closing.await.is_err() {
-        tracing::error!("closing the store ended early");
-    }
-}
-
-/// What is done every so often while a node serves.
-async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
-    let mut ticks = tokio::time::interval(WATCH_STORE);
-    let mut count = 0u64;
-    loop {
-        ticks.tick().await;
-        count += 1;
-        let failure = running.local.get().and_then(|replica| replica.failure());
-        if let Some(reason) = failure {
-            running.reopen(reason).await;
-        }
-        if count.is_multiple_of(25) {
-            metrics.run_upkeep();
-            if let Some(replica) = running.local.get() {
-                replica.forget_idle();
-            }
-        }
-        if count.is_multiple_of(300) {
-            running.count_items().await;
-        }
+            confirming: confirming.abort_handle(),
+        };
+        Ok((Arc::new(running), confirming))
     }
 }
 
@@ -539,165 +363,6 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
             address,
             source,
         })
-}
-
-fn edges_of(
-    config: &Config,
-    public: TcpListener,
-    ops: TcpListener,
-    tls: Option<TlsAcceptor>,
-) -> [Edge; 2] {
-    let limits = EdgeLimits {
-        head: Duration::from_millis(config.http.head_timeout_ms),
-        idle: Duration::from_millis(config.http.idle_timeout_ms),
-        write: Duration::from_millis(config.http.write_timeout_ms),
-        connections: config.http.connections_max,
-    };
-    [
-        Edge {
-            name: "public",
-            listener: public,
-            surface: if config.http.ops_routes {
-                Surface::Public
-            } else {
-                Surface::PublicOnly
-            },
-            tls,
-            limits: limits.clone(),
-        },
-        Edge {
-            name: "ops",
-            listener: ops,
-            surface: Surface::Ops,
-            tls: None,
-            limits,
-        },
-    ]
-}
-
-fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeError> {
-    let (Some(certificate), Some(key)) = (&config.tls.certificate_file, &config.tls.key_file)
-    else {
-        return Ok(None);
-    };
-    let wrong = |what: String| NodeError::Tls { reason: what };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(format!("{}: {error}", certificate.display())))?;
-    let key_der = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| wrong(format!("{}: {error}", key.display())))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key_der)
-        .map_err(|error| wrong(error.to_string()))?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(server))))
-}
-
-fn api_settings(config: &Config, identity: &Identity, node: &str, own: Authority) -> ApiSettings {
-    let patience = Duration::from_millis(config.http.body_timeout_ms);
-    ApiSettings {
-        version: VERSION,
-        member: identity.member.clone(),
-        node: node.to_owned(),
-        own,
-        durability: durability(config),
-        item_limits: BodyLimits {
-            bytes: config.limits.item_bytes,
-            patience,
-        },
-        config_limits: BodyLimits {
-            bytes: config.limits.config_bytes,
-            patience,
-        },
-        large_item_bytes: config.channel.large_item_bytes,
-        count_limit: config.read.direction_count_limit,
-        read_only: config.node.read_only,
-        protect: config.channel.protect,
-        access_log: config.log.access,
-    }
-}
-
-fn membership(config: &Config, now: Millis) -> MembershipSettings {
-    let virtual_nodes = u16::try_from(config.ring.virtual_nodes).unwrap_or(u16::MAX);
-    let replicas = u8::try_from(config.ring.replicas).unwrap_or(u8::MAX);
-    MembershipSettings {
-        record: MemberRecord {
-            incarnation: Incarnation(0),
-            public: config.http.listen.to_string(),
-            version: VERSION.to_owned(),
-            started: now.get(),
-        },
-        policy: KeeperPolicy {
-            lease_millis: millis(config.ring.lease_ms),
-            max_skew_millis: millis(config.cluster.max_skew_ms),
-            placement: Placement::new(replicas, virtual_nodes).unwrap_or_default(),
-            ..KeeperPolicy::default()
-        },
-    }
-}
-
-fn store_options(config: &Config) -> Options {
-    let spoke = &config.spoke;
-    Options {
-        durability: durability(config),
-        bucket_millis: millis(spoke.bucket_seconds.saturating_mul(1000)),
-        segment_bytes: spoke.segment_bytes,
-        segment_items: spoke.segment_items as u64,
-        sync_interval_millis: spoke.sync_interval_ms,
-        // Until then an item of the bucket may still be accepted.
-        late_millis: millis(spoke.accept_window_ms + config.cluster.max_skew_ms),
-        reserve_bytes: spoke.disk_reserve_bytes,
-        open_segments: spoke.open_files as u64,
-        dedup_millis: millis(spoke.idempotency_minutes.saturating_mul(60_000)),
-    }
-}
-
-fn durability(config: &Config) -> Durability {
-    match config.spoke.durability {
-        config::Durability::Fsync => Durability::Fsync,
-        config::Durability::Replicated => Durability::Replicated,
-    }
-}
-
-/// The settings that clients read, under the names that they know them by.
-fn properties(config: &Config) -> Vec<(&'static str, String)> {
-    let url = config.node.public_url.as_ref();
-    vec![
-        ("app.name", "hub".to_owned()),
-        ("app.environment", config.cluster.name.clone()),
-        (
-            "app.url",
-            url.map(|url| format!("{url}/")).unwrap_or_default(),
-        ),
-        ("app.stable_seconds", config.read.stable_seconds.to_string()),
-        (
-            "app.large.payload.MB",
-            (config.channel.large_item_bytes >> 20).to_string(),
-        ),
-        (
-            "app.directionCountLimit",
-            config.read.direction_count_limit.to_string(),
-        ),
-        (
-            "app.shutdown_delay_seconds",
-            config.shutdown.delay_seconds.to_string(),
-        ),
-        (
-            "app.shutdown_wait_seconds",
-            config.shutdown.wait_seconds.to_string(),
-        ),
-        ("hub.protect.channels", config.channel.protect.to_string()),
-        ("hub.read.only", config.node.read_only.to_string()),
-        ("hub.type", "test".to_owned()),
-    ]
-}
-
-fn millis(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn host_name() -> String {

@@ -1,0 +1,127 @@
+//! A node that serves: what is done every so often, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::opener::Opener;
+use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads};
+use crate::cluster::{Coordination, Life, Phase};
+use crate::item::ItemKey;
+use crate::spoke::{Direction, Replica};
+
+/// How often the store is looked at for a failure.
+const WATCH_STORE: Duration = Duration::from_millis(200);
+/// The longest pause between two tries to open a store that failed.
+const REOPEN_MAX: Duration = Duration::from_secs(5);
+
+/// A node that serves.
+pub(super) struct Running {
+    pub(super) opener: Opener,
+    pub(super) local: Arc<LocalReplica>,
+    pub(super) life: Arc<Life>,
+    pub(super) channels: Arc<Channels>,
+    pub(super) reads: Arc<Reads>,
+    pub(super) coordination: Arc<dyn Coordination>,
+    pub(super) confirming: tokio::task::AbortHandle,
+}
+
+impl Running {
+    /// Opens a store that has failed again, until it opens.
+    async fn reopen(&self, reason: String) {
+        self.life.enter(Phase::Failed(reason));
+        if let Some(failed) = self.local.take() {
+            // Two stores on the same files would undo each other's work.
+            while !close(Arc::clone(&failed)).await {}
+        }
+        let mut pause = Duration::from_secs(1);
+        loop {
+            match self.opener.open().await {
+                Ok(replica) => {
+                    self.local.set(replica);
+                    self.life.enter(Phase::Ready);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the store does not open; trying again");
+                    self.life.enter(Phase::Failed(error.to_string()));
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(REOPEN_MAX);
+        }
+    }
+
+    /// Counts the items of channels that keep a number of them.
+    async fn count_items(&self) {
+        for channel in self.channels.list() {
+            let keep = channel.config.max_items as usize;
+            if keep == 0 {
+                continue;
+            }
+            let query = Query {
+                from: ItemKey::MIN,
+                to: None,
+                direction: Direction::Descending,
+                limit: keep,
+                stable: true,
+                epoch: Epoch::Immutable,
+            };
+            match self.reads.page(&channel, &query).await {
+                Ok(page) if page.keys.len() >= keep => {
+                    if let Some(lowest) = page.keys.last() {
+                        self.channels.counted(channel.id, *lowest);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let channel = channel.config.name.as_str();
+                    tracing::warn!(%error, channel, "items could not be counted");
+                }
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(replica) = self.local.take() {
+            close(replica).await;
+        }
+        self.confirming.abort();
+        if let Err(error) = self.coordination.deregister().await {
+            tracing::warn!(%error, "could not deregister");
+        }
+    }
+}
+
+/// Closes a replica's store; says whether nothing touches its files any more.
+async fn close(replica: Arc<Replica>) -> bool {
+    let closing = tokio::task::spawn_blocking(move || replica.close());
+    closing.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "closing the store ended early");
+        true
+    })
+}
+
+/// What is done every so often while a node serves.
+pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(WATCH_STORE);
+    let mut count = 0u64;
+    loop {
+        ticks.tick().await;
+        count += 1;
+        let failure = running.local.get().and_then(|replica| replica.failure());
+        if let Some(reason) = failure {
+            running.reopen(reason).await;
+        }
+        if count.is_multiple_of(25) {
+            metrics.run_upkeep();
+            if let Some(replica) = running.local.get() {
+                replica.forget_idle();
+            }
+        }
+        if count.is_multiple_of(300) {
+            running.count_items().await;
+        }
+    }
+}

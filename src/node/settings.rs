@@ -1,0 +1,185 @@
+//! From the configuration to the settings of each part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_ring::Placement;
+use hub_ring::keeper::KeeperPolicy;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::{NodeError, VERSION};
+use crate::cluster::{Identity, Incarnation, MemberRecord, MembershipSettings};
+use crate::config::{self, Config};
+use crate::env::Millis;
+use crate::http::api::{ApiSettings, Surface};
+use crate::http::body::BodyLimits;
+use crate::http::edge::{Edge, EdgeLimits};
+use crate::http::links::Authority;
+use crate::spoke::{Durability, Options};
+
+pub(super) fn edges_of(
+    config: &Config,
+    public: TcpListener,
+    ops: TcpListener,
+    tls: Option<TlsAcceptor>,
+) -> [Edge; 2] {
+    let limits = EdgeLimits {
+        head: Duration::from_millis(config.http.head_timeout_ms),
+        idle: Duration::from_millis(config.http.idle_timeout_ms),
+        write: Duration::from_millis(config.http.write_timeout_ms),
+        connections: config.http.connections_max,
+    };
+    [
+        Edge {
+            name: "public",
+            listener: public,
+            surface: if config.http.ops_routes {
+                Surface::Public
+            } else {
+                Surface::PublicOnly
+            },
+            tls,
+            limits: limits.clone(),
+        },
+        Edge {
+            name: "ops",
+            listener: ops,
+            surface: Surface::Ops,
+            tls: None,
+            limits,
+        },
+    ]
+}
+
+pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeError> {
+    let (Some(certificate), Some(key)) = (&config.tls.certificate_file, &config.tls.key_file)
+    else {
+        return Ok(None);
+    };
+    let wrong = |what: String| NodeError::Tls { reason: what };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| wrong(format!("{}: {error}", certificate.display())))?;
+    let key_der = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| wrong(format!("{}: {error}", key.display())))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)
+        .map_err(|error| wrong(error.to_string()))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(server))))
+}
+
+pub(super) fn api_settings(
+    config: &Config,
+    identity: &Identity,
+    node: &str,
+    own: Authority,
+) -> ApiSettings {
+    let patience = Duration::from_millis(config.http.body_timeout_ms);
+    ApiSettings {
+        version: VERSION,
+        member: identity.member.clone(),
+        node: node.to_owned(),
+        own,
+        durability: durability(config),
+        item_limits: BodyLimits {
+            bytes: config.limits.item_bytes,
+            patience,
+        },
+        config_limits: BodyLimits {
+            bytes: config.limits.config_bytes,
+            patience,
+        },
+        large_item_bytes: config.channel.large_item_bytes,
+        count_limit: config.read.direction_count_limit,
+        read_only: config.node.read_only,
+        protect: config.channel.protect,
+        access_log: config.log.access,
+    }
+}
+
+pub(super) fn membership(config: &Config, now: Millis) -> MembershipSettings {
+    let virtual_nodes = u16::try_from(config.ring.virtual_nodes).unwrap_or(u16::MAX);
+    let replicas = u8::try_from(config.ring.replicas).unwrap_or(u8::MAX);
+    MembershipSettings {
+        record: MemberRecord {
+            incarnation: Incarnation(0),
+            public: config.http.listen.to_string(),
+            version: VERSION.to_owned(),
+            started: now.get(),
+        },
+        policy: KeeperPolicy {
+            lease_millis: millis(config.ring.lease_ms),
+            max_skew_millis: millis(config.cluster.max_skew_ms),
+            placement: Placement::new(replicas, virtual_nodes).unwrap_or_default(),
+            ..KeeperPolicy::default()
+        },
+    }
+}
+
+pub(super) fn store_options(config: &Config) -> Options {
+    let spoke = &config.spoke;
+    Options {
+        durability: durability(config),
+        bucket_millis: millis(spoke.bucket_seconds.saturating_mul(1000)),
+        segment_bytes: spoke.segment_bytes,
+        segment_items: spoke.segment_items as u64,
+        sync_interval_millis: spoke.sync_interval_ms,
+        // Until then an item of the bucket may still be accepted.
+        late_millis: millis(spoke.accept_window_ms + config.cluster.max_skew_ms),
+        reserve_bytes: spoke.disk_reserve_bytes,
+        open_segments: spoke.open_files as u64,
+        dedup_millis: millis(spoke.idempotency_minutes.saturating_mul(60_000)),
+    }
+}
+
+pub(super) fn durability(config: &Config) -> Durability {
+    match config.spoke.durability {
+        config::Durability::Fsync => Durability::Fsync,
+        config::Durability::Replicated => Durability::Replicated,
+    }
+}
+
+/// The settings that clients read, under the names that they know them by.
+pub(super) fn properties(config: &Config) -> Vec<(&'static str, String)> {
+    let url = config.node.public_url.as_ref();
+    vec![
+        ("app.name", "hub".to_owned()),
+        ("app.environment", config.cluster.name.clone()),
+        (
+            "app.url",
+            url.map(|url| format!("{url}/")).unwrap_or_default(),
+        ),
+        ("app.stable_seconds", config.read.stable_seconds.to_string()),
+        (
+            "app.large.payload.MB",
+            (config.channel.large_item_bytes >> 20).to_string(),
+        ),
+        (
+            "app.directionCountLimit",
+            config.read.direction_count_limit.to_string(),
+        ),
+        (
+            "app.shutdown_delay_seconds",
+            config.shutdown.delay_seconds.to_string(),
+        ),
+        (
+            "app.shutdown_wait_seconds",
+            config.shutdown.wait_seconds.to_string(),
+        ),
+        ("hub.protect.channels", config.channel.protect.to_string()),
+        ("hub.read.only", config.node.read_only.to_string()),
+        ("hub.type", "test".to_owned()),
+    ]
+}
+
+pub(super) fn millis(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
