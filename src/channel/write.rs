@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hub_ring::Member;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::registry::Channel;
 use super::spoke_handle::LocalReplica;
-use crate::cluster::{ChannelPlacement, RingView};
-use crate::env::{HubClock, Random};
+use crate::cluster::RingView;
+use crate::env::{HubClock, Millis, Random};
 use crate::item::{ItemKey, Payload};
 use crate::spoke::accept::Reason;
-use crate::spoke::{ChannelId, Write, WriteError, WriteId};
+use crate::spoke::{ChannelId, KeyPlacement, Write, WriteError, WriteId};
 
 /// Why an insert was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -119,6 +120,26 @@ impl Writes {
                 WriteId(u128::from(self.run) << 64 | u128::from(number))
             }
         }
+    }
+}
+
+/// Where the keys of one channel may be stored, as the accept rule asks it.
+struct ChannelPlacement<'a> {
+    view: &'a RingView,
+    /// The channel's name in lower case.
+    channel: &'a str,
+    /// Who stamped the key.
+    coordinator: &'a Member,
+}
+
+impl KeyPlacement for ChannelPlacement<'_> {
+    fn is_placed(&self, key: &ItemKey) -> bool {
+        let view = self.view;
+        view.is_placed(self.channel, key.millis, self.coordinator)
+    }
+
+    fn horizon(&self) -> Millis {
+        self.view.horizon()
     }
 }
 

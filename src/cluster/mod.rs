@@ -19,4 +19,4 @@ pub use embedded::EmbeddedCoordination;
 pub use identity::{DataFolder, Identity, IdentityError};
 pub use life::{Life, Phase};
 pub use membership::{JoinError, MembershipSettings, join, keep_confirming};
-pub use view::{ChannelPlacement, RingView};
+pub use view::RingView;

@@ -8,8 +8,6 @@ use hub_ring::{HorizonStep, Member, RingHistory, RingHorizon, RingTables};
 use parking_lot::Mutex;
 
 use crate::env::Millis;
-use crate::item::ItemKey;
-use crate::spoke::Placement;
 
 /// The rings as this node knows them, for look-ups that wait for nobody.
 pub struct RingView {
@@ -66,6 +64,14 @@ impl RingView {
         self.history.load_full()
     }
 
+    /// Whether both this node and the coordinator are in the replica set of a channel at a time.
+    pub fn is_placed(&self, channel: &str, at: Millis, coordinator: &Member) -> bool {
+        let tables = self.tables.load();
+        tables
+            .replica_set(channel, at.get())
+            .is_some_and(|set| set.contains(&self.own) && set.contains(coordinator))
+    }
+
     /// The rings with their tables.
     pub fn tables(&self) -> Arc<RingTables> {
         self.tables.load_full()
@@ -76,28 +82,5 @@ impl RingView {
         let tables = self.tables.load();
         let set = tables.replica_set(channel, at.get());
         set.map_or_else(Vec::new, |set| set.iter().cloned().collect())
-    }
-}
-
-/// Where the keys of one channel may be stored, as the accept rule asks it.
-pub struct ChannelPlacement<'a> {
-    /// The rings.
-    pub view: &'a RingView,
-    /// The channel's name in lower case.
-    pub channel: &'a str,
-    /// Who stamped the key.
-    pub coordinator: &'a Member,
-}
-
-impl Placement for ChannelPlacement<'_> {
-    fn is_placed(&self, key: &ItemKey) -> bool {
-        let tables = self.view.tables.load();
-        tables
-            .replica_set(self.channel, key.millis.get())
-            .is_some_and(|set| set.contains(&self.view.own) && set.contains(self.coordinator))
-    }
-
-    fn horizon(&self) -> Millis {
-        self.view.horizon()
     }
 }

@@ -53,7 +53,7 @@ pub use logstore::LogStore;
 pub use memory::MemoryStore;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
-pub use replica::{Placement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
+pub use replica::{KeyPlacement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
 pub use store::{
     Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
     StoredPayload,

@@ -46,7 +46,7 @@ pub struct ReplicaSettings {
 
 /// What the ring says about a write: whether a key may be stored here, and up to which time
 /// anything may.
-pub trait Placement: Send + Sync {
+pub trait KeyPlacement: Send + Sync {
     /// Whether this replica, and the coordinator, are in the replica set of the key.
     fn is_placed(&self, key: &ItemKey) -> bool;
     /// The ring horizon: keys at or past it are refused.

@@ -142,7 +142,7 @@ impl SpokeStore for HeldStore {
 
 struct Anywhere;
 
-impl Placement for Anywhere {
+impl KeyPlacement for Anywhere {
     fn is_placed(&self, _: &ItemKey) -> bool {
         true
     }

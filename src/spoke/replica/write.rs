@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::keyed::{Attempt, digest};
-use super::{Placement, Replica};
+use super::{KeyPlacement, Replica};
 use crate::item::{ItemKey, Payload};
 use crate::spoke::accept::{Held, Offer, Promises, Reason, Standing, Verdict, decide};
 use crate::spoke::ids::{ChannelId, WriteId};
@@ -97,7 +97,7 @@ impl Replica {
     pub async fn coordinate(
         self: &Arc<Self>,
         write: Write,
-        placement: &dyn Placement,
+        placement: &dyn KeyPlacement,
     ) -> Result<Stored, WriteError> {
         let digest = if write.keyed {
             digest(&write.payload)
@@ -126,7 +126,7 @@ impl Replica {
         self: &Arc<Self>,
         channel: &Mutex<Promises>,
         write_id: WriteId,
-        placement: &dyn Placement,
+        placement: &dyn KeyPlacement,
     ) -> Result<ItemKey, WriteError> {
         loop {
             self.mark_ahead().await?;
@@ -141,7 +141,7 @@ impl Replica {
         &self,
         channel: &Mutex<Promises>,
         write_id: WriteId,
-        placement: &dyn Placement,
+        placement: &dyn KeyPlacement,
     ) -> Option<Result<ItemKey, WriteError>> {
         let limits = &self.settings.limits;
         let full = self.store.is_full();
