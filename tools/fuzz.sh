@@ -15,6 +15,8 @@ toolchain=
 [ -n "${RUSTC_BOOTSTRAP:-}" ] || toolchain=+nightly
 for target in path config log index; do
     echo "== $target for $seconds s"
-    mkdir -p "fuzz/corpus/$target"
-    cargo $toolchain fuzz run "$target" "fuzz/corpus/$target" -- -max_total_time="$seconds" -timeout=10
+    # What is found goes beside the seeds that are kept; a crash is kept under fuzz/artifacts.
+    mkdir -p "fuzz/found/$target"
+    cargo $toolchain fuzz run "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
+        -max_total_time="$seconds" -timeout=10
 done
