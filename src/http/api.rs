@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 use hub_ring::Member;
 
-use super::body::{BodyError, BodyLimits, Coding, Inflight, Share, drain, read};
+use super::body::{BodyError, BodyLimits, Coding, Inflight, drain, read};
 use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
@@ -171,7 +171,7 @@ impl Call<'_> {
     }
 
     /// Reads the body of a request that configures something.
-    pub(super) async fn config_body<B>(&self, body: B) -> Result<(Bytes, Share), Reply>
+    pub(super) async fn config_body<B>(&self, body: B) -> Result<Bytes, Reply>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -180,11 +180,7 @@ impl Call<'_> {
     }
 
     /// Reads a request's body.
-    pub(super) async fn body<B>(
-        &self,
-        body: B,
-        limits: &BodyLimits,
-    ) -> Result<(Bytes, Share), Reply>
+    pub(super) async fn body<B>(&self, body: B, limits: &BodyLimits) -> Result<Bytes, Reply>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
@@ -396,10 +392,7 @@ where
 }
 
 /// The route of a request, if there is one where it came in.
-fn route_at(
-    surface: Surface,
-    parts: &http::request::Parts,
-) -> Result<Route<'_>, RouteError> {
+fn route_at(surface: Surface, parts: &http::request::Parts) -> Result<Route<'_>, RouteError> {
     let path = parts.uri.path();
     let served = match surface {
         Surface::Public => true,

@@ -167,7 +167,7 @@ const PERMIT_BYTES: u64 = 1024;
 
 /// A share of the bytes in flight, given back when it is dropped.
 #[derive(Debug)]
-pub struct Share {
+struct Share {
     inflight: Inflight,
     permits: Option<OwnedSemaphorePermit>,
     bytes: u64,
@@ -239,6 +239,31 @@ impl Share {
     }
 }
 
+impl Share {
+    /// The bytes that the share is of: it is given back with the last of them.
+    fn of(self, bytes: Bytes) -> Bytes {
+        if bytes.is_empty() {
+            return bytes;
+        }
+        Bytes::from_owner(Shared {
+            bytes,
+            _share: self,
+        })
+    }
+}
+
+/// Bytes that hold a share.
+struct Shared {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// How bodies are read.
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
@@ -287,8 +312,8 @@ impl Pace {
     }
 }
 
-/// Reads a body whole, and decodes it. The share is to be held until the bytes are no longer
-/// needed.
+/// Reads a body whole, and decodes it. Its bytes count as in flight until the last of them is let go
+/// of, whoever has them then: a client that has gone may leave its item before a slow disk.
 ///
 /// # Errors
 /// [`BodyError`]; too large a body is refused as soon as that is known.
@@ -297,7 +322,7 @@ pub async fn read<B>(
     coding: Coding,
     limits: &BodyLimits,
     inflight: &Inflight,
-) -> Result<(Bytes, Share), BodyError>
+) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -356,7 +381,7 @@ where
         rest.freeze()
     };
     match coding {
-        Coding::Identity => Ok((raw, share)),
+        Coding::Identity => Ok(share.of(raw)),
         coding => decode(raw, coding, limits.bytes, share).await,
     }
 }
@@ -415,14 +440,14 @@ async fn decode(
     coding: Coding,
     limit: u64,
     mut share: Share,
-) -> Result<(Bytes, Share), BodyError> {
+) -> Result<Bytes, BodyError> {
     // A small body may decode to a large one, and that takes a processor's time. The share goes
     // along: the bytes are there until the decoding ends, also if nobody waits for it any more.
     let decoding = tokio::task::spawn_blocking(move || {
         let decoded = decode_bounded(&raw, coding, limit, &mut share)?;
         drop(raw);
         share.give_back_to(decoded.len() as u64);
-        Ok((decoded, share))
+        Ok(share.of(decoded))
     });
     decoding.await.map_err(|error| BodyError::Broken {
         reason: error.to_string(),

@@ -57,7 +57,7 @@ where
 {
     call.refuse_read_only()?;
     json_expected(call.headers)?;
-    let (body, _share) = call.config_body(body).await?;
+    let body = call.config_body(body).await?;
     let update = ConfigUpdate::parse(&body).map_err(|wrong| reply::bad_config(&wrong))?;
     let channel = call.core.channels.create(&update).await;
     let channel = channel.map_err(|wrong| reply::channel_error(&wrong))?;
@@ -96,7 +96,7 @@ where
 {
     call.refuse_read_only()?;
     json_expected(call.headers)?;
-    let (body, _share) = call.config_body(body).await?;
+    let body = call.config_body(body).await?;
     let wrong = |wrong: ConfigError| reply::bad_config(&wrong);
     ConfigUpdate::parse_optional(&body).map_err(wrong)
 }
@@ -236,7 +236,7 @@ where
     let Some(_) = call.channel().await? else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
     };
-    let (body, _share) = call.config_body(body).await?;
+    let body = call.config_body(body).await?;
     let Ok(text) = String::from_utf8(body.to_vec()) else {
         let text = "the document is not UTF-8";
         let rule = Some("Markdown in UTF-8");

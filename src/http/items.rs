@@ -42,7 +42,7 @@ where
     }
     let content_type = content_type(call.headers)?;
     let idempotency_key = idempotency_key(call.headers)?;
-    let (bytes, share) = call.body(body, &call.api.settings.item_limits).await?;
+    let bytes = call.body(body, &call.api.settings.item_limits).await?;
     if bytes.is_empty() && !channel.config.allow_zero_bytes {
         let text = format!("channel {} does not take empty items", name.as_str());
         return Err(reply::json_text(StatusCode::BAD_REQUEST, text));
@@ -53,7 +53,6 @@ where
     };
     let inserted = call.core.writes.insert(&channel, payload, idempotency_key);
     let inserted = inserted.await;
-    drop(share);
     let key = inserted.map_err(|wrong| reply::insert_error(&wrong, name.as_str()))?;
     Ok(created(call, &key))
 }

@@ -13,7 +13,7 @@ const LIMITS: BodyLimits = BodyLimits {
 async fn read_full(bytes: &[u8], coding: Coding) -> Result<Bytes, BodyError> {
     let body = Full::new(Bytes::copy_from_slice(bytes));
     let inflight = Inflight::new(1 << 20);
-    read(body, coding, &LIMITS, &inflight).await.map(|(b, _)| b)
+    read(body, coding, &LIMITS, &inflight).await
 }
 
 fn parts(parts: Vec<Bytes>) -> impl Body<Data = Bytes, Error = io::Error> + Unpin {
@@ -128,7 +128,7 @@ impl Body for Promised {
 #[tokio::test]
 async fn what_has_not_come_takes_no_room() {
     let inflight = Inflight::new(8192);
-    let (whole, share) = {
+    let whole = {
         let mut promised =
             std::pin::pin!(read(Promised(8000), Coding::Identity, &LIMITS, &inflight));
         assert!(promised.as_mut().now_or_never().is_none());
@@ -147,7 +147,8 @@ async fn what_has_not_come_takes_no_room() {
         let refused = read(Promised(length), Coding::Identity, &LIMITS, &inflight).await;
         assert_eq!(refused.unwrap_err(), wrong);
     }
-    drop(share);
+    drop(whole);
+    assert_eq!(inflight.bytes(), 0);
 }
 
 #[tokio::test]
@@ -171,7 +172,7 @@ async fn what_a_body_decodes_to_is_in_flight_while_it_is_decoded() {
         ..LIMITS
     };
     let read = read(Full::new(bomb), Coding::Gzip, &limits, &inflight).await;
-    let (decoded, _share) = read.unwrap();
+    let decoded = read.unwrap();
     assert_eq!(decoded.len() as u64, DECODED);
     assert_eq!(inflight.bytes(), DECODED);
 }
@@ -180,13 +181,17 @@ async fn what_a_body_decodes_to_is_in_flight_while_it_is_decoded() {
 async fn bytes_in_flight_are_bounded_and_given_back() {
     let inflight = Inflight::new(8192);
     let body = || parts(vec![Bytes::from(vec![1; 3000]), Bytes::from(vec![2; 3000])]);
-    let (bytes, share) = read(body(), Coding::Identity, &LIMITS, &inflight)
+    let bytes = read(body(), Coding::Identity, &LIMITS, &inflight)
         .await
         .unwrap();
     assert_eq!((bytes.len(), inflight.bytes()), (6000, 6144));
     let second = read(body(), Coding::Identity, &LIMITS, &inflight).await;
     assert_eq!(second.unwrap_err(), BodyError::Busy);
-    drop(share);
+    // Any part of them is as good as all.
+    let part = bytes.slice(10..20);
+    drop(bytes);
+    assert_eq!(inflight.bytes(), 6144);
+    drop(part);
     assert_eq!(inflight.bytes(), 0);
     assert!(
         read(body(), Coding::Identity, &LIMITS, &inflight)
