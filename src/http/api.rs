@@ -396,10 +396,7 @@ where
 }
 
 /// The route of a request, if there is one where it came in.
-fn route_at(
-    surface: Surface,
-    parts: &http::request::Parts,
-) -> Result<Route<'_>, RouteError> {
+fn route_at(surface: Surface, parts: &http::request::Parts) -> Result<Route<'_>, RouteError> {
     let path = parts.uri.path();
     let served = match surface {
         Surface::Public => true,

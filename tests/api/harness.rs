@@ -36,7 +36,17 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # Panics
 /// If it does not within [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(
+pub fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    within(PATIENCE, what, probe)
+}
+
+/// As [`eventually`], for what takes so long.
+///
+/// # Panics
+/// If it takes longer.
+#[track_caller]
+pub fn within<T>(
+    patience: Duration,
     what: &str,
     mut probe: impl AsyncFnMut() -> Option<T>,
 ) -> impl Future<Output = T> {
@@ -47,7 +57,7 @@ pub fn eventually<T>(
             if let Some(found) = probe().await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{caller}: never: {what}");
+            assert!(started.elapsed() < patience, "{caller}: never: {what}");
             tokio::time::sleep(LOOK).await;
         }
     }
