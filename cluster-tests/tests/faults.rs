@@ -59,9 +59,8 @@ async fn many_items() {
         channels: vec![1_000, 10_000, 100_000],
         rate: 116,
         requests: 50,
-        open_max: Duration::from_secs(5),
         memory_max: 300_000_000,
-        ratio_max: 4.0,
+        times: None,
     };
     met(&scale::rehearse(&size, |text| println!("{text}")).await);
 }
@@ -93,6 +92,7 @@ async fn a_clean_stop_under_load() {
         seed: 1,
         writers: 32,
         rounds: 2,
+        times: false,
     };
     met(&stop::rehearse(&size).await);
 }

@@ -4,7 +4,9 @@
 //! own; [`Setup`] starts others. A hub is killed with its last handle, and a test that panics shows
 //! the log of its hub.
 
-use std::fmt::Write as _;
+mod answer;
+mod raw;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,13 +15,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use answer::{Answer, Ask};
+use http::Method;
+pub use raw::Raw;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 /// After this long a condition is taken never to come true.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +37,17 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// # Panics
 /// If it does not within [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(
+pub fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> impl Future<Output = T> {
+    within(PATIENCE, what, probe)
+}
+
+/// As [`eventually`], for what takes so long.
+///
+/// # Panics
+/// If it takes longer.
+#[track_caller]
+pub fn within<T>(
+    patience: Duration,
     what: &str,
     mut probe: impl AsyncFnMut() -> Option<T>,
 ) -> impl Future<Output = T> {
@@ -47,7 +58,7 @@ pub fn eventually<T>(
             if let Some(found) = probe().await {
                 return found;
             }
-            assert!(started.elapsed() < PATIENCE, "{caller}: never: {what}");
+            assert!(started.elapsed() < patience, "{caller}: never: {what}");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -416,324 +427,6 @@ impl Hub {
     pub async fn now(&self) -> i64 {
         let answer = self.get("/internal/time/local").await.expect(200);
         answer.text().parse().unwrap()
-    }
-}
-
-/// A request on its way to be sent.
-pub struct Ask {
-    about: String,
-    request: reqwest::RequestBuilder,
-}
-
-impl Ask {
-    /// With one more header.
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        let value = HeaderValue::from_bytes(value.as_ref()).unwrap();
-        let _ = write!(self.about, " [{name}: {value:?}]");
-        self.request = self.request.header(name, value);
-        self
-    }
-
-    /// With these headers.
-    pub fn headers(self, headers: &[(&str, &str)]) -> Self {
-        headers
-            .iter()
-            .fold(self, |ask, (name, value)| ask.header(name, value))
-    }
-
-    /// With a body.
-    pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
-        self.request = self.request.body(body);
-        self
-    }
-
-    /// With a body that is sent in chunks, without its length.
-    pub fn chunked(self, parts: Vec<Bytes>) -> Self {
-        let parts = parts.into_iter().map(Ok::<_, std::io::Error>);
-        self.body(reqwest::Body::wrap_stream(futures_util::stream::iter(
-            parts,
-        )))
-    }
-
-    /// Sends it; the answer, whatever it is.
-    pub async fn send(self) -> Answer {
-        let response = self.request.send().await;
-        let response = response.unwrap_or_else(|error| panic!("{}: {error:?}", self.about));
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await;
-        Answer {
-            status,
-            headers,
-            body: body.unwrap_or_else(|error| panic!("{}: {error:?}", self.about)),
-            about: self.about,
-        }
-    }
-}
-
-/// A whole answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// Its status.
-    pub status: u16,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: Bytes,
-    /// What was asked.
-    pub about: String,
-}
-
-impl Answer {
-    /// The answer, if it has that status.
-    #[track_caller]
-    pub fn expect(self, status: u16) -> Self {
-        let (about, text) = (&self.about, String::from_utf8_lossy(&self.body));
-        let text: String = text.chars().take(500).collect();
-        assert_eq!(self.status, status, "{about}: {text}");
-        self
-    }
-
-    /// The answer, if it has that status and no body.
-    #[track_caller]
-    pub fn expect_empty(self, status: u16) -> Self {
-        let answer = self.expect(status);
-        assert_eq!(answer.text(), "", "{}", answer.about);
-        answer
-    }
-
-    /// The answer, if it has that status and exactly that body.
-    #[track_caller]
-    pub fn expect_text(self, status: u16, text: &str) -> Self {
-        let answer = self.expect(status);
-        assert_eq!(answer.text(), text, "{}", answer.about);
-        answer
-    }
-
-    /// An error as JSON of that status, about that field, saying what is wrong and what is allowed.
-    #[track_caller]
-    pub fn expect_error(self, status: u16, field: &str) -> Value {
-        let answer = self.expect(status);
-        let body = answer.json();
-        let about = &answer.about;
-        assert_eq!(body["field"], field, "{about}: {body}");
-        for part in ["error", "rule"] {
-            let text = body[part].as_str().unwrap_or_default();
-            assert!(!text.is_empty(), "{about}: no {part} in {body}");
-        }
-        body
-    }
-
-    /// The body as text.
-    #[track_caller]
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    /// The body as JSON, under exactly JSON's name.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        let kind = self.header("content-type");
-        assert_eq!(kind, Some("application/json"), "{}", self.about);
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{}: {error} in {}", self.about, self.text()))
-    }
-
-    /// A header that is there at most once.
-    #[track_caller]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let values = self.headers_of(name);
-        assert!(values.len() < 2, "{}: {name}: {values:?}", self.about);
-        values.first().copied()
-    }
-
-    /// Every value of a header.
-    #[track_caller]
-    pub fn headers_of(&self, name: &str) -> Vec<&str> {
-        let values = self.headers.get_all(name).iter();
-        values.map(|value| value.to_str().unwrap()).collect()
-    }
-
-    /// Where it leads.
-    #[track_caller]
-    pub fn location(&self) -> &str {
-        let location = self.header("location");
-        location.unwrap_or_else(|| panic!("{}: no location", self.about))
-    }
-
-    /// A link of a body of JSON.
-    #[track_caller]
-    pub fn link(&self, name: &str) -> Option<String> {
-        let body = self.json();
-        let href = body["_links"].get(name)?["href"].as_str();
-        Some(
-            href.unwrap_or_else(|| panic!("{name} in {body}"))
-                .to_owned(),
-        )
-    }
-
-    /// The links of a list other than its items, by name.
-    #[track_caller]
-    pub fn link_names(&self) -> Vec<String> {
-        let body = self.json();
-        let links = body["_links"].as_object().unwrap();
-        let names = links.keys().filter(|name| *name != "uris");
-        names.cloned().collect()
-    }
-
-    /// What a list lists.
-    #[track_caller]
-    pub fn uris(&self) -> Vec<String> {
-        let body = self.json();
-        let uris = body["_links"]["uris"].as_array();
-        let uris = uris.unwrap_or_else(|| panic!("{}: no uris in {body}", self.about));
-        let uris = uris.iter().map(|uri| uri.as_str().unwrap().to_owned());
-        uris.collect()
-    }
-}
-
-/// A connection on which bytes are sent as they are.
-pub struct Raw {
-    stream: TcpStream,
-    read: Vec<u8>,
-    sent: String,
-}
-
-impl Raw {
-    /// Connects.
-    pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            read: Vec::new(),
-            sent: String::new(),
-        }
-    }
-
-    /// Sends bytes.
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).await.unwrap();
-    }
-
-    /// Sends bytes, if the hub still takes any.
-    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        let text = String::from_utf8_lossy(bytes.as_ref());
-        self.sent = text.chars().take(200).collect();
-        soon("bytes are taken", self.stream.write_all(bytes.as_ref())).await
-    }
-
-    /// Says that nothing more will be sent.
-    pub async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
-    }
-
-    /// Takes more bytes in; whether there were any.
-    async fn more(&mut self) -> std::io::Result<bool> {
-        let reading = self.stream.read_buf(&mut self.read);
-        Ok(soon("bytes come", reading).await? > 0)
-    }
-
-    /// At most that many bytes as they come; none at the end.
-    pub async fn some(&mut self, most: usize) -> std::io::Result<Vec<u8>> {
-        if self.read.is_empty() {
-            self.more().await?;
-        }
-        let most = most.min(self.read.len());
-        Ok(self.read.drain(..most).collect())
-    }
-
-    /// Whether anything has come, without waiting for it.
-    pub fn has_any(&mut self) -> bool {
-        self.stream.try_read_buf(&mut self.read).is_ok() || !self.read.is_empty()
-    }
-
-    /// Reads until the hub closes the connection; what came before that.
-    pub async fn until_closed(&mut self) -> Vec<u8> {
-        while let Ok(true) = self.more().await {}
-        std::mem::take(&mut self.read)
-    }
-
-    /// The head of the next answer; its body comes after it.
-    pub async fn head(&mut self) -> Answer {
-        let end = loop {
-            if let Some(at) = self.read.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
-            }
-            let more = self.more().await.unwrap();
-            let sent = &self.sent;
-            assert!(more, "closed without an answer to {sent}: {:?}", self.read);
-        };
-        let head: Vec<u8> = self.read.drain(..end).collect();
-        let head = String::from_utf8(head).unwrap();
-        let mut lines = head.split("\r\n");
-        let first = lines.next().unwrap();
-        let status = first.split(' ').nth(1).unwrap();
-        let mut headers = HeaderMap::new();
-        for line in lines.filter(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(':').unwrap();
-            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-            headers.append(name, HeaderValue::from_str(value.trim()).unwrap());
-        }
-        Answer {
-            status: status.parse().unwrap(),
-            headers,
-            body: Bytes::new(),
-            about: format!("{:?}", self.sent),
-        }
-    }
-
-    /// The next answer, whole.
-    pub async fn answer(&mut self) -> Answer {
-        let mut answer = self.head().await;
-        let status = StatusCode::from_u16(answer.status).unwrap();
-        if status.is_informational() || matches!(answer.status, 204 | 304) {
-            return answer;
-        }
-        let body = if answer.header("transfer-encoding") == Some("chunked") {
-            self.chunks().await
-        } else if let Some(length) = answer.header("content-length") {
-            self.exactly(length.parse().unwrap()).await
-        } else {
-            self.until_closed().await
-        };
-        answer.body = body.into();
-        answer
-    }
-
-    /// The next answer to HEAD: it has no body, whatever its length says.
-    pub async fn answer_to_head(&mut self) -> Answer {
-        self.head().await
-    }
-
-    async fn exactly(&mut self, count: usize) -> Vec<u8> {
-        while self.read.len() < count {
-            assert!(self.more().await.unwrap(), "cut off");
-        }
-        self.read.drain(..count).collect()
-    }
-
-    async fn line(&mut self) -> String {
-        let end = loop {
-            if let Some(at) = self.read.windows(2).position(|w| w == b"\r\n") {
-                break at;
-            }
-            assert!(self.more().await.unwrap(), "cut off");
-        };
-        let line = self.exactly(end + 2).await;
-        String::from_utf8(line).unwrap().trim().to_owned()
-    }
-
-    async fn chunks(&mut self) -> Vec<u8> {
-        let mut body = Vec::new();
-        loop {
-            let size = usize::from_str_radix(&self.line().await, 16).unwrap();
-            body.extend(self.exactly(size).await);
-            assert_eq!(self.line().await, "");
-            if size == 0 {
-                return body;
-            }
-        }
     }
 }
 

@@ -43,6 +43,7 @@ async fn a_head_that_comes_too_slowly_is_cut() {
     raw.send("GET / HT").await;
     assert_eq!(raw.until_closed().await, b"");
     // Who is merely not fast is served.
+    let hub = Hub::shared().await;
     let mut raw = hub.raw().await;
     for part in ["GET / HT", "TP/1.1\r\nHo", "st: h\r\n\r", "\n"] {
         raw.send(part).await;
@@ -53,17 +54,18 @@ async fn a_head_that_comes_too_slowly_is_cut() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let hub = Setup::new().set("HTTP_IDLE_TIMEOUT_MS", 1000).start().await;
+    const IDLE: Duration = Duration::from_secs(3);
+    let idle = Setup::new().set("HTTP_IDLE_TIMEOUT_MS", IDLE.as_millis());
+    let hub = idle.start().await;
     let started = Instant::now();
-    let mut silent = hub.raw().await;
-    assert_eq!(silent.until_closed().await, b"");
-    assert!(started.elapsed() >= Duration::from_secs(1));
     let mut raw = hub.raw().await;
     raw.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let mut silent = hub.raw().await;
     raw.answer().await.expect(200);
-    let answered = Instant::now();
+    assert_eq!(silent.until_closed().await, b"");
+    assert!(started.elapsed() >= IDLE);
     assert_eq!(raw.until_closed().await, b"");
-    assert!(answered.elapsed() >= Duration::from_secs(1));
+    assert!(started.elapsed() >= IDLE);
     assert!(cut(&hub, "idle").await >= 2);
 }
 
@@ -102,7 +104,8 @@ async fn a_body_that_stops_is_408() {
     raw.send(format!("{post} 100000\r\n\r\n")).await;
     soon("it is refused", async {
         while !raw.has_any() {
-            raw.send("x").await;
+            // It may be refused at this very moment.
+            let _ = raw.try_send("x").await;
             tokio::time::sleep(PACE).await;
         }
     })
@@ -128,7 +131,8 @@ async fn a_body_that_stops_is_408() {
 #[tokio::test]
 async fn a_reader_that_stops_is_cut_and_a_slow_one_is_not() {
     const MIB: usize = 1 << 20;
-    let setup = Setup::new().set("HTTP_WRITE_TIMEOUT_MS", 1000);
+    const WRITE: Duration = Duration::from_secs(3);
+    let setup = Setup::new().set("HTTP_WRITE_TIMEOUT_MS", WRITE.as_millis());
     let hub = setup.start().await;
     let name = hub.channel("unread").await;
     let item = hub.insert(&name, vec![b'x'; 32 * MIB]).await;
@@ -155,18 +159,18 @@ async fn a_reader_that_stops_is_cut_and_a_slow_one_is_not() {
         assert!(!part.is_empty(), "cut off after {read}");
         read += part.len();
         if read > pause {
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(3 * PACE).await;
             pause += MIB;
         }
     }
-    assert!(started.elapsed() > Duration::from_secs(1));
+    assert!(started.elapsed() > WRITE);
     assert_eq!(cut(&hub, "write").await, 1);
 }
 
 #[tokio::test]
 async fn a_request_behind_a_slow_download_does_not_cut_it() {
     const MIB: usize = 1 << 20;
-    let hub = Setup::new().set("HTTP_HEAD_TIMEOUT_MS", 500).start().await;
+    let hub = Setup::new().set("HTTP_HEAD_TIMEOUT_MS", 1000).start().await;
     let name = hub.channel("pipelined").await;
     let item = hub.insert(&name, vec![b'x'; 32 * MIB]).await;
     let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -179,20 +183,22 @@ async fn a_request_behind_a_slow_download_does_not_cut_it() {
     let mut pause = left;
     while left > 0 {
         if left <= pause {
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(2 * PACE).await;
             pause -= MIB;
         }
         let part = raw.some(MIB.min(left)).await.unwrap();
         assert!(!part.is_empty(), "cut off {left} before its end");
         left -= part.len();
     }
-    assert!(started.elapsed() > Duration::from_secs(1));
+    assert!(started.elapsed() > Duration::from_secs(2));
     raw.answer().await.expect(200).link("self").unwrap();
     assert_eq!(cut(&hub, "head").await, 0);
 }
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_harms_nobody() {
+    /// A hub reads this much of a request, whatever it thinks of it.
+    const READ_AT_ONCE: usize = 8 * 1024;
     let hub = Hub::shared().await;
     let large = "x".repeat(70_000);
     let many = ["X: y\r\n"; 200].concat();
@@ -248,8 +254,9 @@ async fn what_is_no_request_is_refused_and_harms_nobody() {
         let answer = raw.until_closed().await;
         let answer = String::from_utf8_lossy(&answer);
         let status = answer.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok());
-        // Closing without a word is an answer, too.
-        let fine = status.is_none_or(|status| statuses.contains(&status));
+        // What was sent to a connection that is closed takes the answer with it.
+        let unsure = request.len() > READ_AT_ONCE;
+        let fine = status.map_or(unsure, |status| statuses.contains(&status));
         assert!(fine, "{what}: {answer}");
     }
     // As much as is allowed is served.

@@ -1,7 +1,7 @@
 //! A clean stop under load, beside a kill.
 
 use super::{Bar, PATIENCE, durability_of, sealing_often, verified_clean};
-use crate::failure::{Outcome, ensure};
+use crate::failure::{Failure, Outcome, ensure};
 use crate::hub::Hub;
 use crate::latency::{Latency, millis};
 use crate::load::{Load, Plan};
@@ -17,6 +17,8 @@ pub struct Size {
     pub writers: u32,
     /// How often the hub is stopped, and how often it is killed.
     pub rounds: u32,
+    /// Whether a stop must also save time: only where nothing else runs on the machine.
+    pub times: bool,
 }
 
 /// Runs it in that size.
@@ -60,8 +62,16 @@ async fn run(size: &Size) -> Outcome<String> {
             hub.kill()?;
         }
         let quiet = load.quiet().await;
+        ensure(is_clean(&hub)? == stops, || {
+            let what = if stops { "a stop" } else { "a kill" };
+            format!("after {what}, the store says the opposite of how it was closed")
+        })?;
         let ended = now();
         hub.start().await?;
+        // What is true of the run before says nothing of this one.
+        ensure(!is_clean(&hub)?, || {
+            "a store that is open counts as closed in order".to_owned()
+        })?;
         if stops {
             after_stop.add(ended.elapsed());
         } else {
@@ -75,7 +85,7 @@ async fn run(size: &Size) -> Outcome<String> {
     hub.stop().await?;
     let (stopped, killed) = (after_stop.percentile(50), after_kill.percentile(50));
     // After a stop nothing needs to be waited for but the clocks of others.
-    ensure(stopped < killed.mul_f64(0.75), || {
+    ensure(!size.times || stopped < killed.mul_f64(0.75), || {
         format!(
             "ready {} after a stop, {} after a kill",
             millis(stopped),
@@ -92,4 +102,18 @@ async fn run(size: &Size) -> Outcome<String> {
         millis(stopped),
         millis(killed),
     ))
+}
+
+/// Whether the clock mark of the hub's store says that it was closed in order.
+fn is_clean(hub: &Hub) -> Outcome<bool> {
+    const SLOT: usize = 512;
+    const FLAGS: usize = 16;
+    let bytes = std::fs::read(hub.spoke().join("CLOCK"))?;
+    let newest = bytes.chunks_exact(SLOT).max_by_key(|slot| {
+        let sequence = slot.first_chunk().copied().unwrap_or_default();
+        // Of two alike, a clean one was written later.
+        (u64::from_le_bytes(sequence), slot[FLAGS])
+    });
+    let newest = newest.ok_or_else(|| Failure::new("the clock mark is cut off"))?;
+    Ok(newest[FLAGS] & 1 != 0)
 }

@@ -111,6 +111,16 @@ impl Write for Seen {
     }
 }
 
+/// Waits until that holds.
+async fn soon(holds: impl Fn() -> bool) {
+    let held = timeout(LIMIT, async {
+        while !holds() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(held.await.is_ok());
+}
+
 fn args(line: &[&str]) -> TailArgs {
     let cli = <Cli as clap::Parser>::try_parse_from(["hub", "tail"].iter().chain(line)).unwrap();
     match cli.command {
@@ -181,7 +191,9 @@ async fn follows_from_nothing() {
     let stub = Stub::start(move |asked| hub.answer(asked)).await;
     let seen = Seen::default();
     let test = async {
-        sleep(Duration::from_millis(300)).await;
+        // It has seen that there is nothing.
+        let asks = |asked: &Asked| asked.target.contains("/latest/");
+        soon(|| stub.asked().iter().any(asks)).await;
         kept.add(1, b"one");
         seen.until("one\n").await;
         kept.add(2, b"two");
@@ -208,7 +220,7 @@ async fn nothing_is_lost_or_repeated_while_the_hub_is_away() {
         stub.stop().await;
         kept.add(2, b"two");
         kept.add(3, b"three");
-        sleep(Duration::from_millis(300)).await;
+        soon(|| said.text().contains("waiting for it")).await;
         // It comes up again, is not ready at first, and loses one read half-way.
         let hub = kept.clone();
         let asked_so_far = Mutex::new(0);
