@@ -17,6 +17,7 @@ use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
+use super::source::Sources;
 use super::{channels, items, queries};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
@@ -77,6 +78,7 @@ pub struct Api {
     life: Arc<Life>,
     operations: Arc<dyn Operations>,
     common: CommonHeaders,
+    pub(super) sources: Sources,
     run: u32,
     requests: AtomicU64,
 }
@@ -211,6 +213,7 @@ impl Api {
             life,
             operations,
             common,
+            sources: Sources::default(),
             run,
             requests: AtomicU64::new(0),
         })

@@ -205,6 +205,11 @@ pub(super) async fn status(call: &Call<'_>) -> Result<Reply, Reply> {
         };
         sides.insert(edge.name().to_owned(), side);
     }
+    let source = &channel.config.replication_source;
+    if !source.is_empty() {
+        let latest = call.api.sources.latest(source).await;
+        sides.insert("replicationSourceLatest".to_owned(), latest);
+    }
     Ok(reply::json(StatusCode::OK, &json!({"_links": sides})))
 }
 

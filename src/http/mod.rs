@@ -16,3 +16,4 @@ pub mod negotiate;
 pub mod params;
 mod queries;
 pub mod reply;
+mod source;

@@ -322,14 +322,25 @@ async fn bodies_in_flight_are_bounded() {
     // Told to go on: what it has said to send takes no room before it comes.
     first.head().await.expect(100);
     hub.post(&name, vec![0; 500_000]).await.expect(201);
+    let in_flight = async |least: u64, most: u64| {
+        let what = format!("{least} to {most} bytes are in flight");
+        eventually(&what, async || {
+            let metrics = hub.get("/metrics").await.expect(200);
+            let line = metrics.text().lines().find_map(|line| {
+                line.strip_prefix("hub_inflight_bytes ")?
+                    .parse::<u64>()
+                    .ok()
+            });
+            line.filter(|bytes| (least..=most).contains(bytes))
+        })
+        .await;
+    };
+    in_flight(0, 0).await;
     // What has come does, and leaves none for another such body.
     first.send(vec![b'x'; 900_000]).await;
-    let refused = eventually("its room is taken", async || {
-        let answer = hub.post(&name, vec![0; 500_000]).await;
-        (answer.status != 201).then_some(answer)
-    });
-    let refused = refused.await;
-    let body = refused.clone().expect(503).json();
+    in_flight(900_000, 1 << 20).await;
+    let refused = hub.post(&name, vec![0; 500_000]).await.expect(503);
+    let body = refused.json();
     assert!(refused.header("retry-after").is_some());
     assert!(
         body["error"].is_string() && body["reason"].is_string(),
