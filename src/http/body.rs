@@ -269,7 +269,8 @@ impl AsRef<[u8]> for Shared {
 pub struct BodyLimits {
     /// The longest a body may be, decoded or not, in bytes.
     pub bytes: u64,
-    /// The longest pause between two parts; see also [`allowed`].
+    /// The longest pause between two parts, and what a body as a whole may take beyond its time at
+    /// the slowest allowed pace.
     pub patience: Duration,
 }
 
