@@ -37,6 +37,7 @@ rehearse: build ## Put the hub under faults at full size (long; some of it needs
 	$(CARGO) build --release --locked --package cluster-tests
 	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse all
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
+	$(CARGO) test --release --locked --package hub --test api -- --ignored
 
 audit: tools ## Look for advisories against dependencies (needs a network)
 	$(CARGO) deny check advisories

@@ -158,7 +158,7 @@ pub async fn run(
         metrics: metrics.clone(),
     });
     let api = Api::new(
-        api_settings(&config, &identity, &node_name, own),
+        api_settings(&config, &node_name, own),
         Arc::clone(&clock),
         inflight,
         Arc::clone(&life),
@@ -365,7 +365,8 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
         })
 }
 
-fn host_name() -> String {
+/// The name of this host; `localhost` if it has none.
+pub(crate) fn host_name() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy().to_ascii_lowercase();
     if name.is_empty() {

@@ -25,8 +25,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
         }
     };
     allow_open_files();
-    let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy().to_ascii_lowercase();
+    let host = node::host_name();
     logging::start(&config.log, config.node.fqdn.as_deref().unwrap_or(&host));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -98,7 +98,7 @@ pub struct ClockReading {
 
 /// The clock that every key, frontier and time limit of this process uses. It never runs back.
 ///
-/// Reading it waits for nobody: it is a straight line through the last [`Anchor`], which is moved
+/// Reading it waits for nobody: it is a straight line through the last anchor, which is moved
 /// along that line, and given another slope, every so often.
 pub struct HubClock {
     source: Arc<dyn ClockSource>,

@@ -10,7 +10,6 @@ use futures_util::FutureExt as _;
 use http::header::{ACCEPT_ENCODING, EXPECT, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
-use hub_ring::Member;
 
 use super::body::{BodyError, BodyLimits, Coding, Inflight, drain, read};
 use super::grammar::{self, ChannelRoute, Route, RouteError};
@@ -29,8 +28,6 @@ use crate::spoke::Durability;
 pub struct ApiSettings {
     /// The hub's version.
     pub version: &'static str,
-    /// This node.
-    pub member: Member,
     /// `host:port` of this node.
     pub node: String,
     /// The base of links where a request does not say.

@@ -9,6 +9,6 @@ mod suffix;
 mod timepath;
 
 pub use key::{Frontier, ItemKey, KEY_BYTES_MAX};
-pub use payload::{ContentType, Payload};
+pub use payload::{ContentType, ContentTypeError, Payload};
 pub use suffix::{NodeSlot, Suffix, SuffixError};
 pub use timepath::{FieldError, KeyFields, TimePath, TimePathError, Unit};

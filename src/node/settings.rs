@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{NodeError, VERSION};
-use crate::cluster::{Identity, Incarnation, MemberRecord, MembershipSettings};
+use crate::cluster::{Incarnation, MemberRecord, MembershipSettings};
 use crate::config::{self, Config};
 use crate::env::Millis;
 use crate::http::api::{ApiSettings, Surface};
@@ -76,16 +76,10 @@ pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeE
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
-pub(super) fn api_settings(
-    config: &Config,
-    identity: &Identity,
-    node: &str,
-    own: Authority,
-) -> ApiSettings {
+pub(super) fn api_settings(config: &Config, node: &str, own: Authority) -> ApiSettings {
     let patience = Duration::from_millis(config.http.body_timeout_ms);
     ApiSettings {
         version: VERSION,
-        member: identity.member.clone(),
         node: node.to_owned(),
         own,
         durability: durability(config),

@@ -26,7 +26,6 @@ fn api() -> Arc<Api> {
     };
     let settings = ApiSettings {
         version: "1",
-        member: Member::new("hub").unwrap(),
         node: "hub:1".to_owned(),
         own,
         durability: Durability::Fsync,

@@ -23,17 +23,17 @@ use crate::env::SeededRandom;
 /// What the store asks of a folder or a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// [`Files::list`].
+    /// [`Files::list`](crate::spoke::Files::list).
     List,
-    /// [`Files::create`].
+    /// [`Files::create`](crate::spoke::Files::create).
     Create,
-    /// [`Files::open`].
+    /// [`Files::open`](crate::spoke::Files::open).
     Open,
-    /// [`Files::rename`].
+    /// [`Files::rename`](crate::spoke::Files::rename).
     Rename,
-    /// [`Files::remove`].
+    /// [`Files::remove`](crate::spoke::Files::remove).
     Remove,
-    /// [`Files::sync_folder`].
+    /// [`Files::sync_folder`](crate::spoke::Files::sync_folder).
     SyncFolder,
     /// [`LogFile::write_at`].
     Write,
