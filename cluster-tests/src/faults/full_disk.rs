@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 
-use super::{Bar, PATIENCE, sealing_often, verified_clean};
+use super::{Bar, PATIENCE, sealing_often, usual_load, verified_clean};
 use crate::client::Answer;
 use crate::disk::{Kind, SmallDisk};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::hub::Hub;
-use crate::load::{Load, Plan};
+use crate::load::Load;
 use crate::random::{Choices, bytes};
 use crate::wait::until;
 
@@ -59,17 +59,8 @@ async fn run(size: &Size, disk: &SmallDisk) -> Outcome<String> {
     let mut hub = hub.with_data_in(&disk.path().join("data"));
     hub.start().await?;
     let client = hub.client();
-    let plan = Plan {
-        run: size.seed,
-        writers: size.writers,
-        channels: vec!["kept-0".to_owned(), "kept-1".to_owned()],
-        doomed: vec!["doomed-0".to_owned()],
-        item_max: MIB as usize,
-    };
-    for channel in &plan.channels {
-        client.put_channel(channel).await?;
-    }
-    let mut load = Load::begin(&client, plan, choices.bits());
+    let load = usual_load(&client, size.seed, size.writers, MIB as usize, &choices);
+    let mut load = load.await?;
 
     // Nearly full: the hub stops by itself, and all of it can be read.
     refused_more(&load, 100).await?;

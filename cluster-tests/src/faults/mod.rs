@@ -12,9 +12,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::check::{Verdict, check};
+use crate::client::Client;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::history::Recorder;
 use crate::hub::Hub;
+use crate::load::{Load, Plan};
 use crate::random::Choices;
 use crate::survey::survey;
 
@@ -64,6 +66,27 @@ impl fmt::Display for Bar {
         }
         Ok(())
     }
+}
+
+/// Starts a load on two channels that are kept and one that comes and goes.
+async fn usual_load(
+    client: &Client,
+    seed: u64,
+    writers: u32,
+    item_max: usize,
+    choices: &Choices,
+) -> Outcome<Load> {
+    let plan = Plan {
+        run: seed,
+        writers,
+        channels: vec!["kept-0".to_owned(), "kept-1".to_owned()],
+        doomed: vec!["doomed-0".to_owned()],
+        item_max,
+    };
+    for channel in &plan.channels {
+        client.put_channel(channel).await?;
+    }
+    Ok(Load::begin(client, plan, choices.bits()))
 }
 
 /// Reads everything back and checks it; nobody may write meanwhile. A store that was not damaged

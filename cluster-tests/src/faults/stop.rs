@@ -1,10 +1,9 @@
 //! A clean stop under load, beside a kill.
 
-use super::{Bar, PATIENCE, durability_of, sealing_often, verified_clean};
+use super::{Bar, PATIENCE, durability_of, sealing_often, usual_load, verified_clean};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::hub::Hub;
 use crate::latency::{Latency, millis};
-use crate::load::{Load, Plan};
 use crate::random::Choices;
 use crate::wait::{now, until};
 
@@ -36,17 +35,8 @@ async fn run(size: &Size) -> Outcome<String> {
     let mut hub = sealing_often(Hub::new()?, durability_of(size.seed));
     hub.start().await?;
     let client = hub.client();
-    let plan = Plan {
-        run: size.seed,
-        writers: size.writers,
-        channels: vec!["kept-0".to_owned(), "kept-1".to_owned()],
-        doomed: vec!["doomed-0".to_owned()],
-        item_max: 64 * 1024,
-    };
-    for channel in &plan.channels {
-        client.put_channel(channel).await?;
-    }
-    let mut load = Load::begin(&client, plan, choices.bits());
+    let load = usual_load(&client, size.seed, size.writers, 64 * 1024, &choices);
+    let mut load = load.await?;
     let (mut stopping, mut after_stop) = (Latency::default(), Latency::default());
     let mut after_kill = Latency::default();
     for round in 0..2 * size.rounds {
