@@ -43,3 +43,4 @@ mod stable;
 mod startup;
 mod times;
 mod tls;
+mod tour;
