@@ -7,6 +7,7 @@
 
 mod write;
 
+use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
 
@@ -328,9 +329,16 @@ impl SealedIndex {
         let Some(block) = self.block_of((channel, *key)) else {
             return Ok(None);
         };
-        let entries = self.read_block(block, mode)?;
-        let found = entries.binary_search_by(|entry| entry.position().cmp(&(channel, *key)));
-        Ok(found.ok().and_then(|at| entries.get(at)).copied())
+        let block = self.block(block, mode)?;
+        for entry in entries(&block) {
+            let entry = entry?;
+            match entry.position().cmp(&(channel, *key)) {
+                Ordering::Less => {}
+                Ordering::Equal => return Ok(Some(entry)),
+                Ordering::Greater => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Gives the entries of `channel` from `from` on, in key order, to `take` until it answers
@@ -400,20 +408,37 @@ impl SealedIndex {
         self.fences.partition_point(after).checked_sub(1)
     }
 
-    fn read_block(&self, block: usize, mode: ReadMode) -> Result<Vec<Entry>, IndexError> {
+    /// The bytes of a block's entries, checked.
+    fn block(&self, block: usize, mode: ReadMode) -> Result<Vec<u8>, IndexError> {
         let fence = self.fences.get(block).ok_or(Malformed::Short)?;
         let length = fence.length as usize;
-        let bytes = read_mode(&*self.file, fence.offset, length + 8, mode)?;
+        let mut bytes = read_mode(&*self.file, fence.offset, length + 8, mode)?;
         let (block, sum) = bytes.split_last_chunk::<8>().ok_or(Malformed::Short)?;
         let seed = self.salt.wrapping_add(fence.offset);
         if u64::from_le_bytes(*sum) != xxh3_64_with_seed(block, seed) {
             return Err(Malformed::Checksum.into());
         }
-        let mut reader = Reader::new(block);
-        let mut entries = Vec::with_capacity(length / 48);
-        while !reader.rest().is_empty() {
-            entries.push(Entry::read(&mut reader)?);
-        }
-        Ok(entries)
+        bytes.truncate(length);
+        Ok(bytes)
     }
+
+    fn read_block(&self, block: usize, mode: ReadMode) -> Result<Vec<Entry>, IndexError> {
+        let block = self.block(block, mode)?;
+        let read: Result<Vec<Entry>, Malformed> = entries(&block).collect();
+        Ok(read?)
+    }
+}
+
+/// The entries that stand in those bytes, up to the first that makes no sense.
+fn entries(block: &[u8]) -> impl Iterator<Item = Result<Entry, Malformed>> {
+    let mut reader = Reader::new(block);
+    let mut failed = false;
+    std::iter::from_fn(move || {
+        if failed || reader.rest().is_empty() {
+            return None;
+        }
+        let entry = Entry::read(&mut reader);
+        failed = entry.is_err();
+        Some(entry)
+    })
 }
