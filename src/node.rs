@@ -207,6 +207,10 @@ pub async fn run(
             _ = confirming => Some("the confirming of the ring"),
         };
         upkeep.abort();
+        // It may be about to open the store again, which is then to be closed like any other.
+        if !upkeep.is_finished() {
+            let _ = upkeep.await;
+        }
     }
     let started = started.map(|(running, _)| running);
     life.enter(Phase::Draining);

@@ -103,9 +103,6 @@ pub struct ClockReading {
 pub struct HubClock {
     source: Arc<dyn ClockSource>,
     anchor: ArcSwap<Anchor>,
-    /// The latest time that was read, in nanoseconds since 1970. Two threads may read by different
-    /// anchors; this keeps the later reading from being the lower one.
-    latest: AtomicI64,
     moving: Mutex<()>,
 }
 
@@ -115,7 +112,7 @@ const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// A point that the clock goes through, and how fast it goes from there. Times are nanoseconds,
 /// which in 64 bits last until 2262.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Anchor {
     /// The boot-time clock.
     boot: i64,
@@ -123,14 +120,19 @@ struct Anchor {
     hub: i64,
     /// What is to be made up from here on; never faster than [`MAX_SLEW`] allows.
     correction: i64,
+    /// The latest time that was read. Two threads may read by different anchors; this keeps the
+    /// later reading from being the lower one. It goes along as long as the line does.
+    latest: Arc<AtomicI64>,
 }
 
 impl Anchor {
     fn new(wall: Millis, boot: i64) -> Self {
+        let hub = wall.get().saturating_mul(NANOS_PER_MILLI);
         Self {
             boot,
-            hub: wall.get().saturating_mul(NANOS_PER_MILLI),
+            hub,
             correction: 0,
+            latest: Arc::new(AtomicI64::new(hub)),
         }
     }
 
@@ -152,6 +154,7 @@ impl Anchor {
                 .get()
                 .saturating_mul(NANOS_PER_MILLI)
                 .saturating_sub(hub),
+            latest: Arc::clone(&self.latest),
         }
     }
 }
@@ -162,7 +165,6 @@ impl HubClock {
         let anchor = Anchor::new(source.wall(), nanos(source.boot()));
         Self {
             source,
-            latest: AtomicI64::new(anchor.hub),
             anchor: ArcSwap::from_pointee(anchor),
             moving: Mutex::new(()),
         }
@@ -173,7 +175,6 @@ impl HubClock {
     pub fn set_to_wall(&self) {
         let _moving = self.moving.lock();
         let anchor = Anchor::new(self.source.wall(), nanos(self.source.boot()));
-        self.latest.store(anchor.hub, Ordering::Release);
         self.anchor.store(Arc::new(anchor));
     }
 
@@ -190,7 +191,7 @@ impl HubClock {
             let moved = anchor.moved(self.source.wall(), boot);
             self.anchor.store(Arc::new(moved));
         }
-        let latest = self.latest.fetch_max(now, Ordering::AcqRel);
+        let latest = anchor.latest.fetch_max(now, Ordering::AcqRel);
         Millis::new(now.max(latest).div_euclid(NANOS_PER_MILLI))
     }
 

@@ -470,7 +470,13 @@ fn decode_bounded(
             if out.len() as u64 > limit {
                 return Err(BodyError::TooLarge { limit });
             }
-            share.cover((raw.len() + out.len()) as u64)?;
+            let needed = (raw.len() + out.len()) as u64;
+            let most = share.inflight.most();
+            if needed > most {
+                // It would never fit, however quiet the hub.
+                return Err(BodyError::TooLarge { limit: most });
+            }
+            share.cover(needed)?;
             if step == 0 {
                 return Ok(Bytes::from(out));
             }

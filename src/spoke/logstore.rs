@@ -229,6 +229,8 @@ impl SpokeStore for LogStore {
         );
         if !ended {
             tracing::warn!("the store did not close in time: its disk does not answer");
+            // Nor does anybody wait for them later: the process is to end.
+            self.threads.lock().clear();
         }
         ended
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::log::Durability;
 use super::store::{Append, AppendError, Done, Removal};
 use crate::env::Millis;
 
@@ -37,8 +38,9 @@ const CHEAP: Duration = Duration::from_micros(100);
 /// to send again, and half the time of a sync is well spent on having them share the next one (the
 /// `commit_delay` of PostgreSQL, chosen by what is seen instead of set). A lone writer is never made
 /// to wait, and without syncs nobody is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
+    durability: Durability,
     /// How long batches take, smoothed.
     cost: Duration,
     /// How many items the last one had.
@@ -46,6 +48,15 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// Of a writer that has not written yet.
+    pub(super) fn new(durability: Durability) -> Self {
+        Self {
+            durability,
+            cost: Duration::ZERO,
+            items: 0,
+        }
+    }
+
     /// A batch of that many items took that long.
     pub(super) fn committed(&mut self, items: usize, spent: Duration) {
         self.items = items;
@@ -54,7 +65,7 @@ impl Pace {
 
     /// How long the next batch may wait for more.
     pub(super) fn linger(&self) -> Duration {
-        if self.items < 2 || self.cost < CHEAP {
+        if self.durability != Durability::Fsync || self.items < 2 || self.cost < CHEAP {
             return Duration::ZERO;
         }
         (self.cost / 2).min(LINGER_MAX)
@@ -139,25 +150,30 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::item::ItemKey;
+    use crate::spoke::{ChannelId, WriteId};
 
     #[test]
     fn a_lone_writer_and_a_store_without_syncs_are_not_made_to_wait() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Durability::Fsync);
         assert_eq!(pace.linger(), Duration::ZERO);
         for _ in 0..100 {
             pace.committed(1, Duration::from_millis(2));
         }
         assert_eq!(pace.linger(), Duration::ZERO);
+        let mut pace = Pace::new(Durability::Replicated);
         for _ in 0..100 {
-            pace.committed(64, Duration::from_micros(40));
+            pace.committed(64, Duration::from_millis(2));
         }
         assert_eq!(pace.linger(), Duration::ZERO);
     }
 
     #[test]
     fn several_writers_share_a_sync_within_half_its_time() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(Durability::Fsync);
         for _ in 0..100 {
             pace.committed(2, Duration::from_micros(300));
         }
@@ -167,16 +183,53 @@ mod tests {
             pace.committed(2, Duration::from_secs(1));
         }
         assert_eq!(pace.linger(), LINGER_MAX);
+        for _ in 0..100 {
+            pace.committed(2, Duration::from_micros(40));
+        }
+        assert_eq!(pace.linger(), Duration::ZERO, "it is cheap");
+    }
+
+    fn removal() -> Command {
+        Command::Remove(Removal {
+            channel: ChannelId(1),
+            key: ItemKey::MIN,
+            write_id: WriteId(1),
+            done: Box::new(|_| {}),
+        })
+    }
+
+    /// Pushes these while somebody lingers with one command, for an hour if he is not woken.
+    fn taken_with(pushed: Vec<Command>) -> usize {
+        let queue = Arc::new(Queue::default());
+        queue.push(removal());
+        let taking = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.take(Duration::ZERO, Duration::from_hours(1))
+        });
+        while queue.waiting.lock().wanted == 0 {
+            std::thread::yield_now();
+        }
+        for command in pushed {
+            queue.push(command);
+        }
+        taking.join().unwrap().map_or(0, |commands| commands.len())
     }
 
     #[test]
-    fn a_batch_that_lingers_is_taken_at_once_when_somebody_cannot_wait() {
-        let queue = std::sync::Arc::new(Queue::default());
-        queue.push(Command::AdvanceMark(Box::new(|_| {})));
-        // It would wait for an hour otherwise.
-        let taken = queue.take(Duration::ZERO, Duration::from_hours(1));
-        assert_eq!(taken.map(|commands| commands.len()), Some(1));
+    fn a_batch_lingers_until_it_is_large_enough_or_somebody_cannot_wait() {
+        let full = (1..BATCH).map(|_| removal()).collect();
+        assert_eq!(taken_with(full), BATCH);
+        let urgent = Command::AdvanceMark(Box::new(|_| {}));
+        assert_eq!(taken_with(vec![removal(), urgent]), 3);
+    }
+
+    #[test]
+    fn the_last_commands_are_taken_before_the_end() {
+        let queue = Queue::default();
+        queue.push(removal());
         queue.end();
+        let taken = queue.take(Duration::from_hours(1), Duration::from_hours(1));
+        assert_eq!(taken.map(|commands| commands.len()), Some(1));
         assert!(
             queue
                 .take(Duration::from_hours(1), Duration::ZERO)

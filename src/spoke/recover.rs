@@ -193,9 +193,14 @@ impl Recovery {
     fn refuse_strange(&self, id: SegmentId) -> Result<(), OpenError> {
         let name = id.log_name();
         let file = self.shared.files.open(&name).map_err(io_at(&*name))?;
-        match read_header(&*file).map_err(io_at(&*name))? {
-            Some(header) => self.check_header(id, &header).map(drop),
-            None => Ok(()),
+        match read_header(&*file) {
+            Ok(Some(header)) => self.check_header(id, &header).map(drop),
+            Ok(None) => Ok(()),
+            // One bad sector of one segment must not keep the node from starting.
+            Err(error) => {
+                tracing::warn!(segment = %id, %error, "a segment's header cannot be read");
+                Ok(())
+            }
         }
     }
 

@@ -65,7 +65,7 @@ impl Writer {
     /// Works until the store is closed, or nobody has it any more. What is asked of it after that is
     /// the queue's to refuse.
     pub(super) fn run(mut self) {
-        let mut pace = Pace::default();
+        let mut pace = Pace::new(self.shared.options.durability);
         while let Some(commands) = self.queue.take(Duration::from_secs(1), pace.linger()) {
             let mut closers = Vec::new();
             let mut lines = Vec::with_capacity(commands.len());

@@ -174,10 +174,14 @@ async fn a_change_is_taken_up_though_its_client_has_gone() {
     deleting.abort();
     assert!(deleting.await.unwrap_err().is_cancelled());
     rig.slow.go.notify_one();
-    // The next in turn comes after it.
-    assert!(channels.fetch("other").await.unwrap().is_none());
-    assert!(channels.fetch("c").await.unwrap().is_none());
-    assert!(channels.get("c").is_none());
+    // Nobody asks about it, and it goes all the same.
+    let gone = async {
+        while channels.get("c").is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = std::time::Duration::from_secs(30);
+    assert!(tokio::time::timeout(patience, gone).await.is_ok());
 }
 
 #[test]

@@ -160,10 +160,15 @@ async fn what_a_body_decodes_to_is_in_flight_while_it_is_decoded() {
     let inflight = Inflight::new(2 << 20);
     let mut share = inflight.share();
     let refused = decode_bounded(&bomb, Coding::Gzip, DECODED, &mut share);
-    assert_eq!(refused.unwrap_err(), BodyError::Busy);
+    let limit = inflight.most();
+    assert_eq!(refused.unwrap_err(), BodyError::TooLarge { limit });
     // It stopped while it fitted, and not once all of it was there.
-    let most = inflight.most() - STEP..=inflight.most();
+    let most = limit - STEP..=limit;
     assert!(most.contains(&inflight.bytes()), "{}", inflight.bytes());
+    // Another one finds no room, for now.
+    let mut second = inflight.share();
+    let refused = decode_bounded(&bomb, Coding::Gzip, DECODED, &mut second);
+    assert_eq!(refused.unwrap_err(), BodyError::Busy);
     drop(share);
     // Where it fits, what is left in flight is what came out.
     let inflight = Inflight::new(DECODED + (2 << 20));

@@ -1,7 +1,7 @@
 //! Files that are not there, or not what they should be, when a store opens.
 
 use super::rig::{A, MINUTE, Rig, STORE, key, options};
-use crate::spoke::files::sim::{Crash, SimFolder};
+use crate::spoke::files::sim::{Call, Crash, SimFolder, Trouble};
 use crate::spoke::{Durability, Files as _, LogStore, OpenError, SpokeStore, StoreId};
 
 #[test]
@@ -63,6 +63,18 @@ fn strange_options_are_refused(rig: &Rig) {
     ));
     assert_eq!(folder.bytes(&name), log);
     open(STORE, MINUTE).unwrap();
+}
+
+/// Its index says all that a start needs.
+#[test]
+fn a_header_that_cannot_be_read_keeps_nobody_from_starting() {
+    let rig = Rig::new(Durability::Fsync);
+    rig.put(A, key(0, "a"), b"x").unwrap();
+    rig.store.close(rig.clock.now());
+    let folder = rig.folder.crash(Crash::Kill, 0);
+    folder.fail(Call::Read, ".log", 0, Trouble::Error);
+    let rig = rig.again(folder, 1);
+    rig.holds(A, key(0, "a"), b"x");
 }
 
 /// It may have held promises that no log does, and doubt.
