@@ -438,7 +438,7 @@ fn no_key_time_is_accepted_under_two_ring_maps() {
 }
 
 #[test]
-#[ignore = "minutes in a debug build: the same with many more seeds"]
+#[ignore = "minutes in a debug build: the same with many more seeds; make rehearse runs it"]
 fn no_key_time_is_accepted_under_two_ring_maps_at_length() {
     assert_eq!(run(300_000, Bug::None).0, 0);
 }

@@ -145,7 +145,7 @@ fn channels_fall_into_slots_as_if_by_chance() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build: every size, several spellings"]
+#[ignore = "minutes in a debug build: every size, several spellings; make rehearse runs it"]
 fn every_size_is_even_and_moves_little() {
     for (prefix, suffix) in [("hub-", ".example.com"), ("10.0.0.", ":8080"), ("n", "")] {
         for count in 3..=201 {

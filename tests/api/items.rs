@@ -222,7 +222,7 @@ async fn a_channel_that_keeps_fewer_days_still_has_its_new_items() {
 }
 
 #[tokio::test]
-#[ignore = "the hub counts items once a minute"]
+#[ignore = "the hub counts items once a minute; make rehearse runs it"]
 async fn a_channel_of_n_items_lists_n_in_the_end() {
     let hub = Hub::shared().await;
     let name = hub.channel_with("counted", &json!({"maxItems": 3})).await;
