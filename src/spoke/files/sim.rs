@@ -156,16 +156,16 @@ impl fmt::Debug for SimFolder {
     }
 }
 
-impl SimFolder {
-    /// An empty folder on a disk without end.
-    pub fn new(seed: u64) -> Arc<Self> {
-        Self::of(State {
+impl State {
+    /// Of an empty folder on a disk without end, to which nothing is to happen.
+    fn empty(random: SeededRandom) -> Self {
+        Self {
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             namings: Vec::new(),
             files: HashMap::new(),
             next_id: 0,
-            random: SeededRandom::new(seed),
+            random,
             faults: Vec::new(),
             chaos: None,
             free: 1 << 40,
@@ -179,7 +179,14 @@ impl SimFolder {
             held: None,
             waiting: 0,
             releases: 0,
-        })
+        }
+    }
+}
+
+impl SimFolder {
+    /// An empty folder on a disk without end.
+    pub fn new(seed: u64) -> Arc<Self> {
+        Self::of(State::empty(SeededRandom::new(seed)))
     }
 
     fn of(state: State) -> Arc<Self> {
@@ -356,20 +363,9 @@ impl SimFolder {
             namings,
             files,
             next_id: state.next_id,
-            random,
-            faults: Vec::new(),
-            chaos: None,
             free: state.free,
             total: state.total,
-            cold: false,
-            counts: HashMap::new(),
-            changes: 0,
-            stop_at: None,
-            stopped: false,
-            in_flight: None,
-            held: None,
-            waiting: 0,
-            releases: 0,
+            ..State::empty(random)
         })
     }
 
