@@ -44,6 +44,16 @@ impl Bar {
         }
     }
 
+    /// A bar that is met if its run came to an end, with what it counted.
+    pub fn of(name: &'static str, outcome: Outcome<String>) -> Self {
+        let mut bar = Self::new(name);
+        match outcome {
+            Ok(numbers) => bar.numbers = numbers,
+            Err(failure) => bar.wrong.push(failure.to_string()),
+        }
+        bar
+    }
+
     /// Something is wrong, unless the condition holds.
     pub fn demand(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {

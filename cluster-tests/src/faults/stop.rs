@@ -22,12 +22,7 @@ pub struct Size {
 
 /// Runs it in that size.
 pub async fn rehearse(size: &Size) -> Bar {
-    let mut bar = Bar::new("stop");
-    match run(size).await {
-        Ok(numbers) => bar.numbers = numbers,
-        Err(failure) => bar.wrong.push(failure.to_string()),
-    }
-    bar
+    Bar::of("stop", run(size).await)
 }
 
 async fn run(size: &Size) -> Outcome<String> {
