@@ -10,6 +10,7 @@ mod embedded;
 mod identity;
 mod life;
 mod membership;
+mod peers;
 mod view;
 
 pub use coordination::{
@@ -19,4 +20,5 @@ pub use embedded::EmbeddedCoordination;
 pub use identity::{DataFolder, Identity, IdentityError};
 pub use life::{Life, Phase};
 pub use membership::{JoinError, MembershipSettings, join, keep_confirming};
+pub use peers::{KnownChannels, PeerError, RingPeers, RingService, Vouched};
 pub use view::RingView;

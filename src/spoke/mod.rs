@@ -28,6 +28,7 @@ mod large;
 mod log;
 mod logstore;
 mod memory;
+pub mod peers;
 mod query;
 mod queue;
 mod record;
