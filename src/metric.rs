@@ -47,6 +47,21 @@ pub fn store_failed() {
     counter!("hub_spoke_failures_total").increment(1);
 }
 
+/// A read asked that many replicas.
+pub fn read_asked(replicas: u64) {
+    static KNOWN: LazyLock<(Counter, Counter)> = LazyLock::new(|| {
+        let reads = counter!("hub_reads_total");
+        (reads, counter!("hub_read_replicas_asked_total"))
+    });
+    KNOWN.0.increment(1);
+    KNOWN.1.increment(replicas);
+}
+
+/// Repair found that many items that this node lacked, and fetched them.
+pub fn repaired(items: u64) {
+    counter!("hub_repair_items_total").increment(items);
+}
+
 /// A request was answered.
 pub fn request(route: &'static str, method: &'static str, status: u16, spent: Duration) {
     // Looking a metric up by its labels costs as much as the rest of a small request's accounting,
@@ -169,6 +184,15 @@ pub fn describe(version: &'static str) {
     describe_counter!(
         "hub_http_connections_cut_total",
         "connections refused or cut off"
+    );
+    describe_counter!("hub_reads_total", "keys and ranges asked of replicas");
+    describe_counter!(
+        "hub_read_replicas_asked_total",
+        "replicas asked for them; none is asked that is not in a replica set of the time asked about"
+    );
+    describe_counter!(
+        "hub_repair_items_total",
+        "items fetched that other replicas held and this node did not"
     );
     describe_counter!("hub_spoke_items_total", "items stored");
     describe_counter!("hub_spoke_bytes_total", "bytes of items stored");

@@ -24,7 +24,9 @@ use self::settings::{
     api_settings, durability, edges_of, membership, millis, properties, store_options, tls_acceptor,
 };
 use crate::channel::config::Defaults;
-use crate::channel::{ChannelError, Channels, LocalReplica, ReadSettings, Reads, Writes};
+use crate::channel::{
+    ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, WriteSettings, Writes,
+};
 use crate::cluster::{
     Coordination, CoordinationError, DataFolder, EmbeddedCoordination, Identity, IdentityError,
     JoinError, Life, Phase, RingView, join, keep_confirming,
@@ -38,6 +40,7 @@ use crate::item::NodeSlot;
 use crate::metric;
 use crate::ops::{Node, NodeFacts};
 use crate::spoke::accept::Limits;
+use crate::spoke::peers::{NoPeers, Peers};
 use crate::spoke::{OpenError, ReplicaSettings, StoreId};
 
 /// The version of the hub.
@@ -302,15 +305,26 @@ impl Starting<'_> {
             accept_window: millis(config.spoke.accept_window_ms),
             max_skew: millis(config.cluster.max_skew_ms),
         };
+        let peers: Arc<dyn Peers> = Arc::new(NoPeers);
         let reads = Arc::new(Reads::new(
             Arc::clone(self.view),
             Arc::clone(self.local),
             Arc::clone(&channels),
+            Arc::clone(&peers),
             Arc::clone(clock),
             ReadSettings {
                 limits,
                 stable_millis: millis(config.read.stable_seconds.saturating_mul(1000)),
+                hedge: Duration::from_millis(config.peer.hedge_ms),
             },
+        ));
+        let repair = Arc::new(Repair::new(
+            Arc::clone(self.view),
+            Arc::clone(self.local),
+            Arc::clone(&channels),
+            Arc::clone(&peers),
+            Arc::clone(clock),
+            limits.max_skew,
         ));
         let opener = Opener {
             path: self.folder.join("spoke"),
@@ -327,21 +341,34 @@ impl Starting<'_> {
                 dedup_window: millis(config.spoke.idempotency_minutes.saturating_mul(60_000)),
                 dedup_bytes: config.spoke.idempotency_bytes,
                 patience: WRITE_DEADLINE,
+                stage_bytes: usize::try_from(config.peer.stage_bytes).unwrap_or(usize::MAX),
+                staged_bytes_max: usize::try_from(config.limits.inflight_bytes)
+                    .unwrap_or(usize::MAX),
             },
             life: Arc::clone(self.life),
+            view: Arc::clone(self.view),
+            peers: Arc::clone(&peers),
+            repair,
         };
         self.life
             .enter(Phase::Warming("opening the store".to_owned()));
-        let replica = opener.open().await?;
-        self.local.set(replica);
+        let opened = opener.open().await?;
+        self.local.set(Arc::clone(&opened.replica));
+        opener.warm(&opened).await;
         api.open(Core {
             channels: Arc::clone(&channels),
             writes: Writes::new(
                 Arc::clone(self.view),
                 Arc::clone(self.local),
+                Arc::clone(&channels),
+                Arc::clone(&peers),
                 Arc::clone(clock),
                 random,
-                WRITE_DEADLINE,
+                WriteSettings {
+                    deadline: WRITE_DEADLINE,
+                    patience: Duration::from_millis(config.peer.append_timeout_ms * 3 / 2),
+                    max_skew: limits.max_skew,
+                },
             ),
             reads: Arc::clone(&reads),
         });

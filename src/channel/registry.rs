@@ -117,6 +117,25 @@ impl Channels {
         self.in_turn(key, turn).await
     }
 
+    /// Whether no later channel of that name is known than this one.
+    pub fn is_current(&self, channel: &crate::spoke::peers::ChannelRef) -> bool {
+        let cache = self.cache.read();
+        let known = cache.named(&channel.name);
+        known.is_some_and(|known| known.id <= channel.id)
+    }
+
+    /// Whether that very channel, or a later one of its name, is known.
+    pub fn knows(&self, channel: &crate::spoke::peers::ChannelRef) -> bool {
+        let cache = self.cache.read();
+        let known = cache.named(&channel.name);
+        known.is_some_and(|known| known.id >= channel.id)
+    }
+
+    /// The channel with that number.
+    pub fn numbered(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.cache.read().numbered(id).cloned()
+    }
+
     /// All channels, sorted by name.
     pub fn list(&self) -> Vec<Arc<Channel>> {
         let mut channels: Vec<_> = self.cache.read().all().cloned().collect();

@@ -38,8 +38,9 @@ impl Running {
         let mut pause = Duration::from_secs(1);
         loop {
             match self.opener.open().await {
-                Ok(replica) => {
-                    self.local.set(replica);
+                Ok(opened) => {
+                    self.local.set(Arc::clone(&opened.replica));
+                    self.opener.warm(&opened).await;
                     self.life.enter(Phase::Ready);
                     return;
                 }
@@ -113,6 +114,9 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
         let failure = running.local.get().and_then(|replica| replica.failure());
         if let Some(reason) = failure {
             running.reopen(reason).await;
+        }
+        if let Some(replica) = running.local.get() {
+            replica.write_down_decided();
         }
         if count.is_multiple_of(25) {
             metrics.run_upkeep();

@@ -54,10 +54,13 @@ pub use logstore::LogStore;
 pub use memory::MemoryStore;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
-pub use replica::{KeyPlacement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
+pub use peers::Report;
+pub use replica::{
+    EarlierSet, KeyPlacement, Offered, Replica, ReplicaSettings, Stored, Write, WriteError,
+};
 pub use store::{
-    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
-    StoredPayload,
+    Append, AppendError, Done, Naming, RECALL, Range, ReadError, Removal, SpokeStore, StoreStatus,
+    StoredItem, StoredPayload, Undecided,
 };
 
 #[cfg(test)]

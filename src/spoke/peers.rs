@@ -144,8 +144,8 @@ pub struct Report {
     pub frontier: Frontier,
     /// What it holds, in the order of the walk.
     pub keys: Vec<ItemKey>,
-    /// Whether the limit cut the list: then it is complete only to its last key.
-    pub cut: bool,
+    /// If the limit cut the list: the key up to which it is complete, that one included.
+    pub complete_to: Option<ItemKey>,
     /// From this time on it still holds everything that it ever held.
     pub holds_from: Millis,
 }
@@ -358,4 +358,66 @@ pub trait PeerService: Send + Sync {
         from: &Member,
         items: Vec<(ChannelId, ItemKey)>,
     ) -> Result<Vec<(ChannelId, PeerItem)>, Refusal>;
+}
+
+/// The peers of a hub that is alone: there are none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPeers;
+
+fn nobody<T>(member: &Member) -> Result<T, PeerError> {
+    Err(PeerError::NotConnected {
+        member: member.clone(),
+        reason: "this hub is alone".to_owned(),
+    })
+}
+
+#[async_trait]
+impl Peers for NoPeers {
+    fn is_connected(&self, _: &Member) -> bool {
+        false
+    }
+
+    async fn append(&self, to: &Member, _: AppendRequest) -> Result<AppendAnswer, PeerError> {
+        nobody(to)
+    }
+
+    async fn stage(&self, to: &Member, _: WriteId, _: Bytes) -> Result<(), PeerError> {
+        nobody(to)
+    }
+
+    async fn settle(&self, to: &Member, _: SettleRequest) -> Result<SettleAnswer, PeerError> {
+        nobody(to)
+    }
+
+    async fn write(
+        &self,
+        to: &Member,
+        _: WriteRequest,
+    ) -> Result<Result<Stored, WriteError>, PeerError> {
+        nobody(to)
+    }
+
+    async fn report(&self, to: &Member, _: ReportRequest) -> Result<Report, PeerError> {
+        nobody(to)
+    }
+
+    async fn get(&self, to: &Member, _: ChannelRef, _: ItemKey) -> Result<GetAnswer, PeerError> {
+        nobody(to)
+    }
+
+    async fn digests(&self, to: &Member, _: Millis, _: Millis) -> Result<Vec<Digest>, PeerError> {
+        nobody(to)
+    }
+
+    async fn inventory(&self, to: &Member, _: InventoryRequest) -> Result<Inventory, PeerError> {
+        nobody(to)
+    }
+
+    async fn fetch(
+        &self,
+        to: &Member,
+        _: Vec<(ChannelId, ItemKey)>,
+    ) -> Result<Vec<(ChannelId, PeerItem)>, PeerError> {
+        nobody(to)
+    }
 }
