@@ -57,6 +57,8 @@ enum State {
     Pending(ItemKey),
     /// Under which key, and since when.
     Stored(ChannelId, ItemKey, Millis),
+    /// Committed under that key, by copies of others, as they said then.
+    Elsewhere(ChannelId, ItemKey, Millis),
 }
 
 /// What is known of a write that begins.
@@ -83,6 +85,8 @@ pub enum Copy {
     Pending(ItemKey),
     /// A committed item.
     Stored(ItemKey),
+    /// No copy, but others have it committed.
+    Elsewhere(ItemKey),
 }
 
 impl Copy {
@@ -90,11 +94,13 @@ impl Copy {
     pub fn held(self, key: &ItemKey) -> Held {
         match self {
             Self::None => Held::No,
+            // The copy that is offered is not here yet.
+            Self::Elsewhere(held) if held == *key => Held::No,
             Self::Storing(held) | Self::Pending(held) | Self::Stored(held) if held == *key => {
                 Held::Here
             }
             Self::Storing(held) | Self::Pending(held) => Held::Pending(held),
-            Self::Stored(held) => Held::Committed(held),
+            Self::Stored(held) | Self::Elsewhere(held) => Held::Committed(held),
         }
     }
 }
@@ -116,7 +122,9 @@ impl Dedup {
         let room = inner.keyed < self.entries_max;
         match inner.writes.get_mut(&id) {
             Some(write) => match write.state {
-                State::Stored(channel, key, _) => Known::Stored(channel, key),
+                State::Stored(channel, key, _) | State::Elsewhere(channel, key, _) => {
+                    Known::Stored(channel, key)
+                }
                 _ => Known::Undecided(Arc::clone(write.changed.get_or_insert_default())),
             },
             None if keyed && !room => Known::NoRoom,
@@ -136,6 +144,7 @@ impl Dedup {
             Some(State::Storing(key)) => Copy::Storing(key),
             Some(State::Pending(key)) => Copy::Pending(key),
             Some(State::Stored(_, key, _)) => Copy::Stored(key),
+            Some(State::Elsewhere(_, key, _)) => Copy::Elsewhere(key),
         }
     }
 
@@ -144,7 +153,7 @@ impl Dedup {
         let mut inner = self.inner.lock();
         let write = inner.writes.get_mut(&id)?;
         match write.state {
-            State::Stored(..) => None,
+            State::Stored(..) | State::Elsewhere(..) => None,
             _ => Some(Arc::clone(write.changed.get_or_insert_default())),
         }
     }
@@ -166,6 +175,25 @@ impl Dedup {
         inner.order[usize::from(!keyed)].push_back((now, id));
     }
 
+    /// It is committed under that key, and this replica has no copy.
+    pub fn elsewhere(
+        &self,
+        id: WriteId,
+        keyed: bool,
+        channel: ChannelId,
+        key: ItemKey,
+        now: Millis,
+    ) {
+        let mut inner = self.inner.lock();
+        let known = inner.writes.get(&id).map(|write| write.state);
+        // A copy has come meanwhile, or comes now.
+        if matches!(known, Some(State::Stored(..) | State::Storing(_))) {
+            return;
+        }
+        inner.set(id, keyed, State::Elsewhere(channel, key, now));
+        inner.order[usize::from(!keyed)].push_back((now, id));
+    }
+
     /// The copy under `key` is gone, and nothing else is known of it: the next try is new.
     pub fn failed(&self, id: WriteId, key: Option<&ItemKey>) {
         let mut inner = self.inner.lock();
@@ -173,7 +201,7 @@ impl Dedup {
             Some(State::Begun) => key.is_none(),
             Some(State::Storing(held) | State::Pending(held)) => key == Some(&held),
             // Another copy has settled it.
-            Some(State::Stored(..)) | None => false,
+            Some(State::Stored(..) | State::Elsewhere(..)) | None => false,
         };
         if gone {
             inner.remove(id);
@@ -216,7 +244,10 @@ impl Inner {
                 }
                 // After its window an id may have been used again: then that use stands.
                 let state = self.writes.get(&id).map(|write| write.state);
-                if matches!(state, Some(State::Stored(_, _, since)) if since == at) {
+                if matches!(
+                    state,
+                    Some(State::Stored(_, _, since) | State::Elsewhere(_, _, since)) if since == at
+                ) {
                     self.remove(id);
                 }
                 self.order[queue].pop_front();

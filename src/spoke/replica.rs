@@ -37,6 +37,9 @@ pub use write::{Stored, Write, WriteError};
 /// The clock mark is asked for anew when the clock is this close to it, in milliseconds.
 const MARK_SOON: i64 = 400;
 
+/// How long to wait for a change before looking again: it may have come before anybody listened.
+const CHANGE: Duration = Duration::from_millis(100);
+
 /// What a replica is told when it starts.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplicaSettings {
@@ -275,6 +278,14 @@ impl Replica {
             Millis::MIN
         } else {
             clock
+        }
+    }
+
+    /// Waits until what is known of a write changes, but not for ever.
+    async fn changed(&self, write_id: WriteId) {
+        if let Some(change) = self.dedup.change(write_id) {
+            // Whoever waits looks again, whatever came of it.
+            let _ = tokio::time::timeout(CHANGE, change.notified()).await;
         }
     }
 

@@ -98,10 +98,11 @@ impl Replica {
         let mut theirs = None;
         loop {
             let change = self.dedup.change(writing.write_id);
-            if let Copy::Stored(held) = self.dedup.copy(writing.write_id, self.clock.now())
-                && held != key
-            {
-                return Second::Elsewhere(held);
+            match self.dedup.copy(writing.write_id, self.clock.now()) {
+                Copy::Stored(held) | Copy::Elsewhere(held) if held != key => {
+                    return Second::Elsewhere(held);
+                }
+                _ => {}
             }
             let changed = async {
                 match &change {
@@ -209,7 +210,8 @@ impl Replica {
         let mut pause = AGAIN;
         while Instant::now() < writing.until {
             // It may have come here as a committed copy meanwhile.
-            if let Copy::Stored(key) = self.dedup.copy(writing.write_id, self.clock.now()) {
+            let copy = self.dedup.copy(writing.write_id, self.clock.now());
+            if let Copy::Stored(key) | Copy::Elsewhere(key) = copy {
                 let repeated = true;
                 return Ok(Stored { key, repeated });
             }

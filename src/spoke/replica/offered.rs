@@ -62,10 +62,7 @@ impl Replica {
                         };
                     }
                     Step::InFlight | Step::MarkBehind => {
-                        if let Some(change) = self.dedup.change(write_id) {
-                            let _ = tokio::time::timeout(self.settings.patience, change.notified())
-                                .await;
-                        }
+                        self.changed(write_id).await;
                         step = self.begin(offered).await;
                     }
                 }

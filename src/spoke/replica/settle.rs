@@ -46,14 +46,7 @@ impl Replica {
             }
             match self.look(request) {
                 Look::MarkBehind => {}
-                Look::InFlight => {
-                    if let Some(change) = self.dedup.change(request.write_id) {
-                        let waited = tokio::time::timeout(self.settings.patience, change.notified());
-                        if waited.await.is_err() {
-                            return SettleAnswer::NotFinal;
-                        }
-                    }
-                }
+                Look::InFlight => self.changed(request.write_id).await,
                 Look::Answer(answer) => return answer,
             }
         }
@@ -67,7 +60,9 @@ impl Replica {
             return Look::MarkBehind;
         };
         match self.dedup.copy(request.write_id, clock) {
-            Copy::Stored(key) => return Look::Answer(SettleAnswer::Held(key)),
+            Copy::Stored(key) | Copy::Elsewhere(key) => {
+                return Look::Answer(SettleAnswer::Held(key));
+            }
             Copy::Storing(_) => return Look::InFlight,
             // A coordinator that asks about its own key is not held up by another's try.
             Copy::Pending(key) if request.key.is_none() => {
@@ -119,7 +114,8 @@ impl Replica {
         let mut asking: FuturesUnordered<_> = members.map(|m| ask(m, Duration::ZERO)).collect();
         let mut denials = 0;
         let held = loop {
-            if let Copy::Stored(key) = self.dedup.copy(item.write_id, self.clock.now()) {
+            let copy = self.dedup.copy(item.write_id, self.clock.now());
+            if let Copy::Stored(key) | Copy::Elsewhere(key) = copy {
                 // It came here as a committed copy meanwhile.
                 break Some(key);
             }
@@ -154,7 +150,10 @@ impl Replica {
             }
         }
         match held {
-            Some(key) => self.dedup.stored(id, keyed, channel.id, key, now),
+            Some(key) if key == item.key => {
+                self.dedup.stored(id, keyed, channel.id, key, now);
+            }
+            Some(key) => self.dedup.elsewhere(id, keyed, channel.id, key, now),
             None => self.dedup.failed(id, Some(&item.key)),
         }
         self.own_decided(channel, &item.key);

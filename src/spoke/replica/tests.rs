@@ -1,3 +1,5 @@
+mod trio;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 

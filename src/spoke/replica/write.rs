@@ -15,6 +15,7 @@ use super::{KeyPlacement, Replica};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::accept::{Held, Offer, Promises, Reason, Standing, Verdict, decide};
+use crate::spoke::dedup::Copy;
 use crate::spoke::ids::WriteId;
 use crate::spoke::peers::{ChannelRef, ItemBody, PeerPayload};
 use crate::spoke::record::{ItemFlags, ItemHead};
@@ -154,7 +155,9 @@ enum Stamped {
     MarkBehind,
     /// The set of members changes about now: to be tried again at that time.
     NotBefore(Millis),
-    Done(Result<ItemKey, WriteError>),
+    /// Another coordinator's copy of the write goes to the disk here.
+    InFlight,
+    Done(Result<Stored, WriteError>),
 }
 
 impl Replica {
@@ -183,7 +186,7 @@ impl Replica {
         if tried && let Some(key) = self.settle_earlier(&write, &*place).await? {
             let (id, channel) = (write.write_id, write.channel.id);
             let now = self.clock.now();
-            self.dedup.stored(id, write.keyed, channel, key, now);
+            self.dedup.elsewhere(id, write.keyed, channel, key, now);
             return Ok(Stored {
                 key,
                 repeated: true,
@@ -201,15 +204,14 @@ impl Replica {
         };
         if writing.place.others(self.clock.now()).is_empty() {
             // The only copy there is to be is its own proof.
-            let key = self.stamp(&writing, None).await?;
+            let stamped = self.stamp(&writing, None).await?;
             if let Some(attempt) = attempt {
                 attempt.handed_over();
             }
-            self.store_own(&writing, key, None).await?;
-            return Ok(Stored {
-                key,
-                repeated: false,
-            });
+            if !stamped.repeated {
+                self.store_own(&writing, stamped.key, None).await?;
+            }
+            return Ok(stamped);
         }
         if let Some(attempt) = attempt {
             attempt.handed_over();
@@ -248,7 +250,14 @@ impl Replica {
                 self.stamp(&writing, not_before).await
             };
             let key = match stamped {
-                Ok(key) => key,
+                Ok(Stored {
+                    key,
+                    repeated: false,
+                }) => key,
+                Ok(stored) => {
+                    say(Ok(stored));
+                    return;
+                }
                 Err(error) => {
                     self.dedup.failed(id, None);
                     say(Err(error));
@@ -284,7 +293,7 @@ impl Replica {
                     if dropped.is_ok() {
                         let (keyed, now) = (writing.keyed, self.clock.now());
                         let channel = writing.channel.id;
-                        self.dedup.stored(id, keyed, channel, held, now);
+                        self.dedup.elsewhere(id, keyed, channel, held, now);
                     }
                     say(dropped.map(|()| Stored {
                         key: held,
@@ -339,18 +348,19 @@ impl Replica {
     }
 
     /// Stamps a key and accepts it: the serial point of the channel. Above `above`, if that is
-    /// given.
+    /// given. If the write is held already, committed, that is the answer.
     async fn stamp(
         self: &Arc<Self>,
         writing: &Writing,
         above: Option<(Millis, Frontier)>,
-    ) -> Result<ItemKey, WriteError> {
+    ) -> Result<Stored, WriteError> {
         let channel = self.channel(writing.channel.id);
         loop {
             self.mark_ahead().await?;
             match self.try_stamp(&channel, writing, above) {
                 Stamped::Done(outcome) => return outcome,
                 Stamped::MarkBehind => {}
+                Stamped::InFlight => self.changed(writing.write_id).await,
                 Stamped::NotBefore(at) => {
                     let wait = at.get() - self.clock.now().get();
                     let wait = std::time::Duration::from_millis(wait.max(1) as u64);
@@ -385,6 +395,16 @@ impl Replica {
         }
         let key = ItemKey::stamp(&frontier.key(), earliest, self.settings.slot);
         let (id, place) = (writing.write_id, &writing.place);
+        // As the accept rule has it: what is held is tested first. Another coordinator's copy may
+        // have come since this one began.
+        match self.dedup.copy(id, clock) {
+            Copy::Stored(key) | Copy::Elsewhere(key) => {
+                let repeated = true;
+                return Stamped::Done(Ok(Stored { key, repeated }));
+            }
+            Copy::Storing(_) => return Stamped::InFlight,
+            Copy::Pending(_) | Copy::None => {}
+        }
         let from = place.stamps_from(key.millis);
         if clock < from {
             return Stamped::NotBefore(from);
@@ -408,7 +428,8 @@ impl Replica {
             Verdict::Accept => {
                 promises.accept(key, id, true);
                 self.dedup.pending(id, writing.keyed, key);
-                Ok(key)
+                let repeated = false;
+                Ok(Stored { key, repeated })
             }
             Verdict::NotNow(reason) => Err(WriteError::NotNow(reason)),
             // A key just stamped is above the frontier, and its write is held nowhere.
