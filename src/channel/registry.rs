@@ -352,7 +352,7 @@ impl Channels {
         let config = create(update, name, &self.defaults, self.clock.now())?;
         let data = write(&config);
         let key = config.name.key().to_owned();
-        let record = self.coordination.create_channel(&key, data).await?;
+        let record = self.coordination.create_channel(&key, data, None).await?;
         self.keep(&record)
     }
 

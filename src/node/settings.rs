@@ -105,9 +105,14 @@ pub(super) fn membership(config: &Config, now: Millis) -> MembershipSettings {
     MembershipSettings {
         record: MemberRecord {
             incarnation: Incarnation(0),
+            ip: None,
+            peer_port: config.peer.listen.port(),
             public: config.http.listen.to_string(),
+            public_url: config.node.public_url.clone(),
             version: VERSION.to_owned(),
+            state: String::new(),
             started: now.get(),
+            ring: 0,
         },
         policy: KeeperPolicy {
             lease_millis: millis(config.ring.lease_ms),

@@ -322,12 +322,7 @@ pub trait PeerService: Send + Sync {
     async fn append(&self, from: &Member, requests: Vec<AppendRequest>) -> Vec<AppendAnswer>;
 
     /// Keeps a payload until its append comes, for a minute at the most. On disk when it returns.
-    async fn stage(
-        &self,
-        from: &Member,
-        write_id: WriteId,
-        payload: Bytes,
-    ) -> Result<(), Refusal>;
+    async fn stage(&self, from: &Member, write_id: WriteId, payload: Bytes) -> Result<(), Refusal>;
 
     /// Answers a question about a write.
     async fn settle(&self, from: &Member, request: SettleRequest) -> SettleAnswer;
@@ -342,15 +337,15 @@ pub trait PeerService: Send + Sync {
     async fn get(&self, from: &Member, channel: ChannelRef, key: ItemKey) -> GetAnswer;
 
     /// Says what is held, minute by minute, of the channels of which `from` is a replica.
-    async fn digests(
-        &self,
-        from: &Member,
-        range: (Millis, Millis),
-    ) -> Result<Vec<Digest>, Refusal>;
+    async fn digests(&self, from: &Member, range: (Millis, Millis))
+    -> Result<Vec<Digest>, Refusal>;
 
     /// Lists items by name.
-    async fn inventory(&self, from: &Member, request: InventoryRequest)
-    -> Result<Inventory, Refusal>;
+    async fn inventory(
+        &self,
+        from: &Member,
+        request: InventoryRequest,
+    ) -> Result<Inventory, Refusal>;
 
     /// Gives items.
     async fn fetch(

@@ -3,10 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hub_ring::{Member, RingHistory};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::*;
-use crate::cluster::{EmbeddedCoordination, Incarnation, MemberRecord, VersionedRings};
+use crate::cluster::{
+    ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
+    VersionedRings,
+};
 use crate::env::SystemClock;
 
 /// Coordination whose next answer about a channel can be held back once it is known.
@@ -68,8 +71,37 @@ impl Coordination for Slow {
         self.answered(answer).await
     }
 
-    async fn create_channel(&self, name: &str, data: Vec<u8>) -> Answer<ChannelRecord> {
-        self.inner.create_channel(name, data).await
+    async fn tombstone(&self, name: &str) -> Answer<Option<Tombstone>> {
+        self.inner.tombstone(name).await
+    }
+
+    async fn forget_tombstones(&self, before: Millis) -> Answer<usize> {
+        self.inner.forget_tombstones(before).await
+    }
+
+    fn watch_channels(&self) -> broadcast::Receiver<ChannelNews> {
+        self.inner.watch_channels()
+    }
+
+    async fn create_channel(
+        &self,
+        name: &str,
+        data: Vec<u8>,
+        tombstone: Option<Tombstone>,
+    ) -> Answer<ChannelRecord> {
+        self.inner.create_channel(name, data, tombstone).await
+    }
+
+    async fn lock_keeper(&self) -> Answer<Box<dyn KeeperLock>> {
+        self.inner.lock_keeper().await
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.inner.link()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     async fn replace_channel(
