@@ -8,6 +8,7 @@
 mod cache;
 pub mod config;
 pub mod doc;
+mod following;
 pub mod merge;
 pub mod name;
 mod placement;

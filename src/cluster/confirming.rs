@@ -166,28 +166,31 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
         .map(async |member| (member, peers.vouch(member).await))
         .collect();
     let digest = cluster.book.get().map(|book| book.digest());
-    let mut differs = None;
+    let mut differ = Vec::new();
     while let Some((member, answer)) = answers.next().await {
         let answer: Vouched = answer.map_err(|error| error.to_string())?;
         if answer.knows.version == 0 {
             return Err(format!("{member} holds no ring history yet"));
         }
         if digest.is_some_and(|digest| digest != answer.channels) {
-            differs = Some(member);
+            differ.push(member);
         }
         if vouching.answer(member, answer.knows) == VouchStep::Newer {
             fetch(cluster, &**peers, member).await;
             return Err(format!("{member} knows of a newer ring"));
         }
     }
-    let lease = cluster.policy.lease_millis;
-    let step = cluster.view().confirmed_by(&vouching, lease);
-    if let (Some(book), Some(member)) = (cluster.book.get(), differs) {
-        match peers.channels(member).await {
-            Ok(known) => book.take_up(known).await,
-            Err(error) => tracing::debug!(%error, "channels could not be had from a member"),
+    // Before the horizon moves: a name is given to a new channel once nobody accepts for the old one
+    // any more, by a horizon of before it was deleted.
+    if let Some(book) = cluster.book.get() {
+        for member in differ {
+            let known = peers.channels(member).await;
+            book.take_up(known.map_err(|error| error.to_string())?)
+                .await;
         }
     }
+    let lease = cluster.policy.lease_millis;
+    let step = cluster.view().confirmed_by(&vouching, lease);
     moved(step)
 }
 

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hub::cluster::{ChannelNews, Coordination, CoordinationError};
+use hub::channel::Channels;
+use hub::channel::config::{ConfigUpdate, Defaults};
+use hub::cluster::{ChannelBook as _, ChannelNews, Coordination, CoordinationError};
 
-use crate::harness::{connect, fresh, register, shared};
+use crate::harness::{Server, connect, fresh, register, shared, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_are_compared_and_set() {
@@ -113,4 +115,73 @@ async fn thousands_of_channels_are_read() {
     made.sort_by_key(|channel| channel.id);
     assert_eq!(found, made);
     assert!(took < Duration::from_secs(10));
+}
+
+/// Channels as a node knows them.
+async fn channels(
+    coordination: &std::sync::Arc<hub::cluster::ZooKeeperCoordination>,
+) -> std::sync::Arc<Channels> {
+    let coordination = std::sync::Arc::clone(coordination);
+    let loaded = Channels::load(coordination, crate::harness::clock(), Defaults::default()).await;
+    let channels = loaded.unwrap();
+    channels.set_rest(1_500);
+    tokio::spawn(std::sync::Arc::clone(&channels).follow());
+    channels
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_channels_of_every_node_follow() {
+    let (server, cluster) = (shared(), fresh("follow"));
+    let (a, b) = (connect(server, &cluster, 1), connect(server, &cluster, 2));
+    register(&*a, "a").await;
+    register(&*b, "b").await;
+    let (first, second) = (channels(&a).await, channels(&b).await);
+    let update = |json: &str| ConfigUpdate::parse(json.as_bytes()).unwrap();
+    let made = first.put("Clicks", &update("{}")).await.unwrap();
+    let began = Instant::now();
+    until("it is known", || second.get("clicks").is_some()).await;
+    first
+        .put("clicks", &update("{\"ttlDays\": 9}"))
+        .await
+        .unwrap();
+    let days = || second.get("clicks").map(|channel| channel.config.ttl_days);
+    until("its change is known", || days() == Some(9)).await;
+    assert_eq!(first.digest(), second.digest());
+    second.delete("clicks").await.unwrap();
+    until("it is gone", || first.get("clicks").is_none()).await;
+    assert!(began.elapsed() < Duration::from_secs(3));
+    // The name rests before another channel may have it.
+    let began = Instant::now();
+    let anew = first.put("clicks", &update("{}")).await.unwrap();
+    assert!(anew.id > made.id);
+    assert!(
+        began.elapsed() > Duration::from_millis(1_200),
+        "{:?}",
+        began.elapsed()
+    );
+    until("the new one is known", || {
+        second.get("clicks").is_some_and(|c| c.id == anew.id)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_made_while_a_node_was_cut_off_are_known_afterwards() {
+    let server = tokio::task::block_in_place(Server::start);
+    let cluster = fresh("missed");
+    let a = connect(&server, &cluster, 1);
+    register(&*a, "a").await;
+    let known = channels(&a).await;
+    let link = a.link();
+    server.kill();
+    until("it knows", || !link.borrow().connected).await;
+    let unknown = known.fetch("clicks").await;
+    assert!(unknown.is_err(), "no answer is not a no: {unknown:?}");
+    tokio::task::block_in_place(|| server.run());
+    let b = connect(&server, &cluster, 2);
+    register(&*b, "b").await;
+    let other = channels(&b).await;
+    let update = ConfigUpdate::parse(b"{}").unwrap();
+    other.put("clicks", &update).await.unwrap();
+    until("it is known", || known.get("clicks").is_some()).await;
 }

@@ -240,4 +240,22 @@ fn the_cache_takes_no_step_back() {
         assert_eq!(config.ttl_days, stands, "after {id} in version {version}");
     }
     assert!(cache.numbered(ChannelId(2)).is_none());
+
+    // What two nodes know in common shows, however they came to know it.
+    let mut other = Cache::default();
+    other.put(channel(3, 1, 5));
+    assert_eq!(other.digest(), cache.digest());
+    cache.remove("c");
+    assert_eq!(cache.digest(), Cache::default().digest());
+    // A node that has not heard that it is gone does not bring it back; a later one may come.
+    cache.put_heard(channel(3, 7, 5));
+    assert!(cache.named("c").is_none());
+    other.drop_up_to("c", 2);
+    assert!(other.named("c").is_some());
+    for (name, id) in cache.dropped() {
+        other.drop_up_to(&name, id);
+    }
+    assert!(other.named("c").is_none());
+    cache.put_heard(channel(4, 1, 5));
+    assert!(cache.named("c").is_some() && cache.dropped().is_empty());
 }
