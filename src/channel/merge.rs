@@ -37,10 +37,8 @@ pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Optio
         // One replica's list is sorted already.
         Ok([only]) => only.keys,
         Err(several) => {
-            let mut keys: Vec<ItemKey> = several
-                .into_iter()
-                .flat_map(|report| report.keys)
-                .collect();
+            let mut keys: Vec<ItemKey> =
+                several.into_iter().flat_map(|report| report.keys).collect();
             keys.sort_unstable();
             keys.dedup();
             if direction == Direction::Descending {

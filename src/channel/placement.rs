@@ -118,13 +118,20 @@ mod tests {
 
     fn tables() -> RingTables {
         let names = |names: &[&str]| -> Vec<Member> {
-            names.iter().map(|name| Member::new(name).unwrap()).collect()
+            names
+                .iter()
+                .map(|name| Member::new(name).unwrap())
+                .collect()
         };
         let mut history = RingHistory::new();
         let placement = Placement::default();
         let first = RingMap::in_force(1, 1000, names(&["a"]), placement).unwrap();
         history.announce(first).unwrap();
-        let changes = [(2, 20_000, &["a", "b"][..]), (3, 30_000, &["b", "a"]), (4, 40_000, &["b"])];
+        let changes = [
+            (2, 20_000, &["a", "b"][..]),
+            (3, 30_000, &["b", "a"]),
+            (4, 40_000, &["b"]),
+        ];
         for (version, from, members) in changes {
             let map = RingMap::announced(version, names(members), placement).unwrap();
             history.announce(map).unwrap();
@@ -151,13 +158,19 @@ mod tests {
         let tables = tables();
         let sets = |since, until| {
             let sets = earlier_sets(&tables, "c", Millis::new(since), Millis::new(until));
-            let ends: Vec<(usize, i64)> =
-                sets.iter().map(|set| (set.members.len(), set.until.get())).collect();
+            let ends: Vec<(usize, i64)> = sets
+                .iter()
+                .map(|set| (set.members.len(), set.until.get()))
+                .collect();
             ends
         };
         assert_eq!(sets(5_000, 15_000), []);
         assert_eq!(sets(5_000, 25_000), [(1, 20_000)]);
-        assert_eq!(sets(25_000, 35_000), [], "the same members, listed in another order");
+        assert_eq!(
+            sets(25_000, 35_000),
+            [],
+            "the same members, listed in another order"
+        );
         assert_eq!(sets(5_000, 45_000), [(1, 20_000), (2, 40_000)]);
         assert_eq!(sets(45_000, 46_000), []);
     }

@@ -276,7 +276,12 @@ impl Reads {
         );
         let mut rings = rings.peekable();
         while let Some(ring) = rings.next() {
-            let set: Vec<Member> = ring.ring().replica_set(&range.channel.name).iter().cloned().collect();
+            let set: Vec<Member> = ring
+                .ring()
+                .replica_set(&range.channel.name)
+                .iter()
+                .cloned()
+                .collect();
             let (known, rest): (Vec<Member>, Vec<Member>) =
                 set.iter().cloned().partition(|m| reports.contains_key(m));
             let needed = read_quorum(set.len());

@@ -135,8 +135,15 @@ impl Repair {
                 told(warmed);
                 let mut heard = Vec::new();
                 for member in &waiting {
-                    let range = (part.from, part.until.min(self.clock.now().plus(self.max_skew * 2)));
-                    if self.merge(replica, member, range, &mut warmed, &told).await.is_ok() {
+                    let range = (
+                        part.from,
+                        part.until.min(self.clock.now().plus(self.max_skew * 2)),
+                    );
+                    if self
+                        .merge(replica, member, range, &mut warmed, &told)
+                        .await
+                        .is_ok()
+                    {
                         heard.push(member.clone());
                     }
                 }
@@ -151,7 +158,12 @@ impl Repair {
                 };
                 if !waiting.is_empty() && waiting.iter().all(gone) {
                     let names: Vec<&str> = waiting.iter().map(Member::as_str).collect();
-                    left_out.push(format!("{} to {}: {}", part.from, part.until, names.join(", ")));
+                    left_out.push(format!(
+                        "{} to {}: {}",
+                        part.from,
+                        part.until,
+                        names.join(", ")
+                    ));
                     break;
                 }
                 if !waiting.is_empty() {
@@ -185,7 +197,9 @@ impl Repair {
         };
         for member in &members {
             if self.peers.is_connected(member) {
-                let merged = self.merge(replica, member, (since, now), &mut warmed, &told).await;
+                let merged = self
+                    .merge(replica, member, (since, now), &mut warmed, &told)
+                    .await;
                 if let Err(reason) = merged {
                     tracing::warn!(peer = %member.as_str(), reason, "could not catch up with a member");
                 }
@@ -238,7 +252,11 @@ impl Repair {
         let mut lacking = Vec::new();
         for line in lines {
             // Undecided, and never sent here.
-            if line.named.as_ref().is_some_and(|named| !named.contains(own)) {
+            if line
+                .named
+                .as_ref()
+                .is_some_and(|named| !named.contains(own))
+            {
                 continue;
             }
             let held = replica.holds(line.channel, line.key).await;
@@ -267,7 +285,10 @@ impl Repair {
                 lacking.drain(..asked.len());
                 continue;
             }
-            let last = asked.iter().rposition(|name| got.contains(name)).unwrap_or(0);
+            let last = asked
+                .iter()
+                .rposition(|name| got.contains(name))
+                .unwrap_or(0);
             lacking.drain(..=last);
             self.keep(replica, member, items, warmed).await?;
         }

@@ -106,12 +106,7 @@ impl PeerService for ReplicaService {
         replica.take(offered).await
     }
 
-    async fn stage(
-        &self,
-        _: &Member,
-        write_id: WriteId,
-        payload: Bytes,
-    ) -> Result<(), Refusal> {
+    async fn stage(&self, _: &Member, write_id: WriteId, payload: Bytes) -> Result<(), Refusal> {
         self.replica()?.stage(write_id, payload)
     }
 

@@ -266,7 +266,10 @@ mod tests {
     fn remembers_for_the_window_and_not_longer() {
         let dedup = Dedup::new(1000, 1 << 20);
         assert!(matches!(dedup.begin(WriteId(1), true, NOW), Known::New));
-        assert!(matches!(dedup.begin(WriteId(1), true, NOW), Known::Undecided(_)));
+        assert!(matches!(
+            dedup.begin(WriteId(1), true, NOW),
+            Known::Undecided(_)
+        ));
         dedup.stored(WriteId(1), true, ChannelId(1), ItemKey::MIN, NOW);
         let known = dedup.begin(WriteId(1), true, NOW.plus(1000));
         assert!(matches!(known, Known::Stored(ChannelId(1), ItemKey::MIN)));
@@ -302,7 +305,10 @@ mod tests {
             dedup.stored(WriteId(id), true, ChannelId(1), ItemKey::MIN, NOW);
         }
         assert!(matches!(dedup.begin(WriteId(3), true, NOW), Known::NoRoom));
-        assert!(matches!(dedup.begin(WriteId(1), true, NOW), Known::Stored(..)));
+        assert!(matches!(
+            dedup.begin(WriteId(1), true, NOW),
+            Known::Stored(..)
+        ));
         assert!(matches!(
             dedup.begin(WriteId(3), true, NOW.plus(1001)),
             Known::New

@@ -264,7 +264,11 @@ impl Shared {
         }
         let decided = self.decided.lock().clone();
         let entries = entries.map(|mut entry| {
-            if entry.flags.pending && decided.get(&entry.channel).is_some_and(|to| entry.key <= *to) {
+            if entry.flags.pending
+                && decided
+                    .get(&entry.channel)
+                    .is_some_and(|to| entry.key <= *to)
+            {
                 entry.flags.pending = false;
             }
             entry

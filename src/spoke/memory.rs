@@ -214,7 +214,9 @@ impl Inner {
         }
         let mark = now.plus(MARK_AHEAD);
         match command {
-            Command::Append(_) | Command::Remove(_) | Command::Name(_) if self.full => return Err(AppendError::Full),
+            Command::Append(_) | Command::Remove(_) | Command::Name(_) if self.full => {
+                return Err(AppendError::Full);
+            }
             Command::Append(append) => self.append(append)?,
             Command::Remove(removal) => self.remove(removal),
             Command::Name(naming) => self.name(naming),

@@ -52,9 +52,9 @@ pub use large::LargePayload;
 pub use log::{Durability, Options};
 pub use logstore::LogStore;
 pub use memory::MemoryStore;
+pub use peers::Report;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
-pub use peers::Report;
 pub use replica::{
     EarlierSet, KeyPlacement, Offered, Replica, ReplicaSettings, Stored, Write, WriteError,
 };

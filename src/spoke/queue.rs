@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::log::Durability;
 use super::ids::ChannelId;
+use super::log::Durability;
 use super::store::{Append, AppendError, Done, Naming, Removal};
 use crate::env::Millis;
 use crate::item::ItemKey;

@@ -415,8 +415,7 @@ impl Recovery {
         if entry.removed {
             self.removed.lock().insert(entry.position());
         } else if entry.key.millis >= since
-            || (entry.flags.keyed
-                && self.ends_within(of_bucket, self.shared.options.dedup_millis))
+            || (entry.flags.keyed && self.ends_within(of_bucket, self.shared.options.dedup_millis))
         {
             let write: (ChannelId, _, WriteId, _) =
                 (entry.channel, entry.key, entry.write_id, entry.flags);

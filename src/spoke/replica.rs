@@ -136,7 +136,9 @@ impl Replica {
             let promises = channels.entry(item.channel).or_insert_with(new);
             promises.accept(item.key, item.write_id, true);
         }
-        let channels = channels.into_iter().map(|(id, p)| (id, Arc::new(Mutex::new(p))));
+        let channels = channels
+            .into_iter()
+            .map(|(id, p)| (id, Arc::new(Mutex::new(p))));
         let replica = Arc::new(Self {
             store,
             clock,
@@ -290,7 +292,12 @@ impl Replica {
     }
 
     /// Removes an item, and waits until it is gone.
-    async fn remove(&self, channel: ChannelId, key: ItemKey, write_id: WriteId) -> Result<(), AppendError> {
+    async fn remove(
+        &self,
+        channel: ChannelId,
+        key: ItemKey,
+        write_id: WriteId,
+    ) -> Result<(), AppendError> {
         let (answer, removed) = oneshot::channel();
         self.store.remove(Removal {
             channel,

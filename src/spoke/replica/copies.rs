@@ -17,7 +17,9 @@ use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Reason;
 use crate::spoke::dedup::Copy;
 use crate::spoke::ids::WriteId;
-use crate::spoke::peers::{AppendAnswer, AppendRequest, PeerPayload, Refusal, SettleAnswer, SettleRequest};
+use crate::spoke::peers::{
+    AppendAnswer, AppendRequest, PeerPayload, Refusal, SettleAnswer, SettleRequest,
+};
 
 /// The first pause before a replica is asked again, and the longest.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -91,8 +93,10 @@ impl Replica {
                 (member, answer)
             }
         };
-        let mut asking: FuturesUnordered<_> =
-            named.iter().map(|m| ask(m, Duration::ZERO, false)).collect();
+        let mut asking: FuturesUnordered<_> = named
+            .iter()
+            .map(|m| ask(m, Duration::ZERO, false))
+            .collect();
         let mut refused: Vec<Member> = Vec::new();
         let mut above = (Millis::MIN, Frontier::NOTHING);
         let mut theirs = None;
@@ -240,7 +244,9 @@ impl Replica {
         let mut staged = self.staged.lock();
         let waiting: usize = staged.values().map(|other| other.payload.len()).sum();
         if waiting + payload.len() > self.settings.staged_bytes_max {
-            return Err(Refusal("too many payloads wait for their appends".to_owned()));
+            return Err(Refusal(
+                "too many payloads wait for their appends".to_owned(),
+            ));
         }
         let since = Instant::now();
         staged.insert(write_id, Staged { payload, since });
@@ -259,6 +265,8 @@ impl Replica {
     }
 
     pub(super) fn forget_staged(&self) {
-        self.staged.lock().retain(|_, staged| staged.since.elapsed() < STAGED);
+        self.staged
+            .lock()
+            .retain(|_, staged| staged.since.elapsed() < STAGED);
     }
 }

@@ -36,7 +36,9 @@ impl Replica {
         loop {
             let page = self.page(channel, at, to, PAGE).await?;
             for entry in &page {
-                let minute = minutes.entry(entry.key.millis.floor_to(MINUTE)).or_default();
+                let minute = minutes
+                    .entry(entry.key.millis.floor_to(MINUTE))
+                    .or_default();
                 bytes.clear();
                 entry.key.write_bytes(&mut bytes);
                 // Keys differ in length: the end of one is no part of the next.
@@ -144,11 +146,9 @@ fn whole(item: StoredItem) -> Result<ItemBody, ReadError> {
     let head = item.head;
     let bytes = match item.payload {
         StoredPayload::Whole(bytes) => bytes,
-        StoredPayload::Large(large) => {
-            large.read_all().map_err(|error| ReadError::Closed {
-                reason: error.to_string(),
-            })?
-        }
+        StoredPayload::Large(large) => large.read_all().map_err(|error| ReadError::Closed {
+            reason: error.to_string(),
+        })?,
     };
     Ok(ItemBody {
         write_id: head.write_id,

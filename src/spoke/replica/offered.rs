@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{KeyPlacement, Replica};
+use crate::item::Frontier;
 use crate::item::ItemKey;
 use crate::spoke::accept::{Held, Offer, Promises, Reason, Standing, Verdict, decide};
 use crate::spoke::dedup::Copy;
@@ -13,7 +14,6 @@ use crate::spoke::index::Entry;
 use crate::spoke::peers::{AppendAnswer, AppendRequest, PeerPayload};
 use crate::spoke::record::{ItemFlags, ItemHead};
 use crate::spoke::store::{Append, AppendError, ReadError};
-use crate::item::Frontier;
 
 /// An item that another member offers.
 pub struct Offered {

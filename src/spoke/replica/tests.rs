@@ -298,7 +298,11 @@ async fn a_client_that_leaves_early_can_come_back_with_its_key() {
     let replica = replica(&store, &clock);
     let task = tokio::spawn({
         let replica = Arc::clone(&replica);
-        async move { replica.coordinate(write("a", Some(7)), Arc::new(Anywhere)).await }
+        async move {
+            replica
+                .coordinate(write("a", Some(7)), Arc::new(Anywhere))
+                .await
+        }
     });
     // It waits for the mark, and nothing has been handed to the store.
     while store.marking.lock().is_empty() {
@@ -322,7 +326,11 @@ async fn a_process_that_was_stopped_stamps_nothing_below_what_was_promised_since
         let promises = channel.lock();
         let writing = tokio::spawn({
             let replica = Arc::clone(&replica);
-            async move { replica.coordinate(write("a", None), Arc::new(Anywhere)).await }
+            async move {
+                replica
+                    .coordinate(write("a", None), Arc::new(Anywhere))
+                    .await
+            }
         });
         while store.writes.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
@@ -346,7 +354,11 @@ async fn tries_under_one_key_are_one_write() {
     let first = begin(&replica, &store, write("a", Some(7))).await;
     let again = tokio::spawn({
         let replica = Arc::clone(&replica);
-        async move { replica.coordinate(write("a", Some(7)), Arc::new(Anywhere)).await }
+        async move {
+            replica
+                .coordinate(write("a", Some(7)), Arc::new(Anywhere))
+                .await
+        }
     });
     // The second one waits for the first, and reaches the store never.
     for _ in 0..100 {
@@ -357,7 +369,9 @@ async fn tries_under_one_key_are_one_write() {
     let key = first.await.unwrap().unwrap().key;
     let repeated = again.await.unwrap().unwrap();
     assert_eq!((repeated.key, repeated.repeated), (key, true));
-    let other = replica.coordinate(write("other", Some(7)), Arc::new(Anywhere)).await;
+    let other = replica
+        .coordinate(write("other", Some(7)), Arc::new(Anywhere))
+        .await;
     assert_eq!(other, Err(WriteError::KeyReused));
 }
 
@@ -399,7 +413,9 @@ async fn a_start_promises_nothing_less_than_the_run_before() {
     let replica = replica(&store, &clock);
     assert_eq!(replica.coordinates_from(), Millis::new(NOW + 500));
     // Its first key would be past the skew until the clock is near what was promised.
-    let early = replica.coordinate(write("a", None), Arc::new(Anywhere)).await;
+    let early = replica
+        .coordinate(write("a", None), Arc::new(Anywhere))
+        .await;
     assert_eq!(early, Err(WriteError::NotNow(Reason::AheadOfClock)));
     source.advance(500);
     let task = begin(&replica, &store, write("a", None)).await;

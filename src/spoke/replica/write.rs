@@ -308,7 +308,11 @@ impl Replica {
                     }
                     self.dedup.failed(id, Some(&key));
                     // Who took the write from the client finds the coordinator of the present set.
-                    if Instant::now() >= writing.until || !writing.place.is_placed(&ItemKey::first_of(self.clock.now())) {
+                    if Instant::now() >= writing.until
+                        || !writing
+                            .place
+                            .is_placed(&ItemKey::first_of(self.clock.now()))
+                    {
                         say(Err(WriteError::NotNow(Reason::NotPlaced)));
                         return;
                     }

@@ -423,7 +423,10 @@ async fn run(seed: u64) {
                     if let Some((before, known)) = &seen {
                         let both = bound.min(*before);
                         let cut = |keys: &BTreeSet<ItemKey>| -> BTreeSet<ItemKey> {
-                            keys.iter().filter(|key| both.covers(key)).copied().collect()
+                            keys.iter()
+                                .filter(|key| both.covers(key))
+                                .copied()
+                                .collect()
                         };
                         assert_eq!(cut(&keys), cut(known), "a stable read changed, seed {seed}");
                     }
@@ -485,7 +488,10 @@ async fn run(seed: u64) {
         if waiting.is_empty() {
             break;
         }
-        assert!(Instant::now() < patience, "undecided for ever: {waiting:?}, seed {seed}");
+        assert!(
+            Instant::now() < patience,
+            "undecided for ever: {waiting:?}, seed {seed}"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -498,7 +504,10 @@ async fn run(seed: u64) {
         }
         all.push(keys);
     }
-    assert!(all.iter().all(|keys| *keys == all[0]), "readers differ, seed {seed}");
+    assert!(
+        all.iter().all(|keys| *keys == all[0]),
+        "readers differ, seed {seed}"
+    );
     let mut writes: BTreeMap<Bytes, ItemKey> = BTreeMap::new();
     for key in &all[0] {
         let mut found = None;
@@ -520,7 +529,10 @@ async fn run(seed: u64) {
             count += 1;
         }
     }
-    assert!(count > 20, "only {count} writes were acknowledged, seed {seed}");
+    assert!(
+        count > 20,
+        "only {count} writes were acknowledged, seed {seed}"
+    );
 }
 
 fn seeds(seeds: std::ops::Range<u64>) {
