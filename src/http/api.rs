@@ -55,7 +55,7 @@ pub struct Core {
     /// The channels.
     pub channels: Arc<Channels>,
     /// The write path.
-    pub writes: Writes,
+    pub writes: Arc<Writes>,
     /// The read path.
     pub reads: Arc<Reads>,
 }

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::opener::Opener;
 use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads};
-use crate::cluster::{Coordination, Life, Phase};
+use crate::cluster::{Cluster, Life, Phase};
 use crate::item::ItemKey;
 use crate::spoke::{Direction, Replica};
 
@@ -23,7 +23,7 @@ pub(super) struct Running {
     pub(super) life: Arc<Life>,
     pub(super) channels: Arc<Channels>,
     pub(super) reads: Arc<Reads>,
-    pub(super) coordination: Arc<dyn Coordination>,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) confirming: tokio::task::AbortHandle,
 }
 
@@ -89,7 +89,7 @@ impl Running {
             close(replica).await;
         }
         self.confirming.abort();
-        if let Err(error) = self.coordination.deregister().await {
+        if let Err(error) = self.cluster.coordination().deregister().await {
             tracing::warn!(%error, "could not deregister");
         }
     }
