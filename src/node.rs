@@ -35,7 +35,7 @@ use crate::cluster::{
     RingService, RingView,
 };
 use crate::config::Config;
-use crate::env::{HubClock, OsRandom, Random, SystemClock};
+use crate::env::{HubClock, OsRandom, Random, clock_source};
 use crate::http::api::{Api, Core, Operations};
 use crate::http::body::Inflight;
 use crate::http::links::Authority;
@@ -137,7 +137,7 @@ pub async fn run(
     stop: watch::Receiver<Stop>,
 ) -> Result<(), NodeError> {
     let random = OsRandom;
-    let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
+    let clock = Arc::new(HubClock::start(clock_source()));
     let folder = DataFolder::open(&config.node.data_dir)?;
     let clustered = config.zookeeper.servers.is_some();
     let full = clustered.then(full_host_name).flatten();
