@@ -174,6 +174,7 @@ pub async fn run(
             started: clock.now(),
             durability: durability(&config),
             read_only: config.node.read_only,
+            grace_seconds: config.ring.grace_seconds,
             properties: properties(&config),
         },
         life: Arc::clone(&life),

@@ -9,13 +9,14 @@ pub mod health;
 pub mod restart;
 pub mod rivals;
 pub mod sequence;
+pub mod touched;
 pub mod zookeeper;
 
 use std::time::Duration;
 
 use crate::check::{Verdict, check};
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, fqdn};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::faults::PATIENCE;
 use crate::history::Recorder;
@@ -148,17 +149,22 @@ async fn verified(
     Ok(last)
 }
 
-/// The hub that coordinates writes to a channel: the first of its replica set, as that hub says.
-async fn coordinator(cluster: &Cluster, asked: u8, channel: &str) -> Outcome<u8> {
+/// The hubs that hold what is written to a channel now, as one of them says; the first one
+/// coordinates.
+async fn replicas(cluster: &Cluster, asked: u8, channel: &str) -> Outcome<Vec<u8>> {
     let path = format!("/internal/rings/{channel}");
     let client = cluster.hub(asked)?.client();
     let (status, body) = client.send(reqwest::Method::GET, &path).await?;
     let text = String::from_utf8_lossy(&body);
     let broken = || Failure(format!("{path}: {status} {text}"));
     let body: serde_json::Value = serde_json::from_slice(&body).map_err(|_| broken())?;
-    let first = body["replicas"].get(0).and_then(|name| name.as_str());
-    let first = first.ok_or_else(broken)?;
-    let numbers = cluster.numbers().into_iter();
-    let mut named = numbers.filter(|number| crate::cluster::fqdn(*number) == first);
-    named.next().ok_or_else(broken)
+    let names = body["replicas"].as_array().ok_or_else(broken)?;
+    let numbers = cluster.numbers();
+    let named = names.iter().map(|name| {
+        let is_it = |number: &&u8| Some(fqdn(**number).as_str()) == name.as_str();
+        numbers.iter().find(is_it).copied().ok_or_else(broken)
+    });
+    let named = named.collect::<Outcome<Vec<u8>>>()?;
+    ensure(!named.is_empty(), || broken().0)?;
+    Ok(named)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{acked_more, coordinator, load, on, start, verified};
+use super::{acked_more, load, on, replicas, start, verified};
 use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome};
@@ -48,7 +48,7 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
     for round in 1..=size.rounds {
         let channel = format!("kept-{}", round % 2);
         let asked = numbers[choices.between(0, numbers.len() as u64 - 1) as usize];
-        let first = coordinator(cluster, asked, &channel).await?;
+        let first = replicas(cluster, asked, &channel).await?[0];
         cluster.play(&format!("pause {first}")).await?;
         // Short of what others take for its end, and beyond.
         let pause = Duration::from_millis(choices.between(1, 1500));
