@@ -304,6 +304,7 @@ impl Starting<'_> {
     ) -> Result<(Arc<Running>, JoinHandle<()>), NodeError> {
         let Self { config, clock, .. } = self;
         self.life.enter(Phase::Joining);
+        let began = clock.now();
         let joined = register(config, self.folder, self.view, clock, self.public).await?;
         let cluster = &joined.cluster;
         let coordination = Arc::clone(cluster.coordination());
@@ -349,6 +350,7 @@ impl Starting<'_> {
             Arc::clone(&channels),
             Arc::clone(&peers),
             Arc::clone(clock),
+            began,
             limits.max_skew,
         ));
         let writes = Arc::new(Writes::new(

@@ -41,6 +41,8 @@ pub struct Repair {
     peers: Arc<dyn Peers>,
     clock: Arc<HubClock>,
     max_skew: i64,
+    /// When this run began: earlier runs promised nothing about rings that came later.
+    began: Millis,
     /// Up to where the minutes were compared with each member.
     compared: Mutex<HashMap<Member, Millis>>,
 }
@@ -68,13 +70,15 @@ struct Part {
 }
 
 impl Repair {
-    /// A repair of this node's replica; `max_skew` in milliseconds.
+    /// A repair of this node's replica, in a run that began, and had not registered, at `began`;
+    /// `max_skew` in milliseconds.
     pub fn new(
         view: Arc<RingView>,
         local: Arc<LocalReplica>,
         channels: Arc<Channels>,
         peers: Arc<dyn Peers>,
         clock: Arc<HubClock>,
+        began: Millis,
         max_skew: i64,
     ) -> Self {
         Self {
@@ -82,13 +86,14 @@ impl Repair {
             local,
             channels,
             peers,
+            began,
             clock,
             max_skew,
             compared: Mutex::default(),
         }
     }
 
-    /// The times of the rings that this node is in, newest first.
+    /// The times of the rings that an earlier run of this node was in, newest first.
     fn parts(&self) -> Vec<Part> {
         let tables = self.view.tables();
         let own = self.view.own();
@@ -99,7 +104,7 @@ impl Repair {
                 continue;
             };
             let members = built.ring().members();
-            if members.contains(own) {
+            if members.contains(own) && from < self.began {
                 let others = members.iter().filter(|m| *m != own).cloned();
                 parts.push(Part {
                     from,

@@ -149,6 +149,7 @@ pub(super) fn store_options(config: &Config) -> Options {
         reserve_bytes: spoke.disk_reserve_bytes,
         open_segments: spoke.open_files as u64,
         dedup_millis: millis(spoke.idempotency_minutes.saturating_mul(60_000)),
+        has_peers: config.zookeeper.servers.is_some(),
     }
 }
 

@@ -45,6 +45,9 @@ pub struct Options {
     pub open_segments: u64,
     /// How far back write ids are remembered, in milliseconds.
     pub dedup_millis: i64,
+    /// Whether other members may know of promises that this node made and whose disk it has lost: a
+    /// new store then counts as not intact until it is said to be whole.
+    pub has_peers: bool,
 }
 
 /// When an item counts as stored.

@@ -27,6 +27,7 @@ use super::replay::{Replayed, replay};
 use super::scan::{Gap, read_header};
 use super::segment::{Active, Segment, State};
 use super::store::{RECALL, Undecided};
+use super::writer::MARK_AHEAD;
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 
@@ -475,6 +476,12 @@ impl Recovery {
             // Every run begins by writing a mark. Where there is none, it was lost with all it said.
             if !self.shared.segments.is_empty() || self.shared.damage.count() > 0 {
                 self.doubt()?;
+            } else if self.shared.options.has_peers {
+                // Whatever a former self of this node promised, it was before now.
+                let mark = self.shared.clock.now().plus(MARK_AHEAD);
+                self.shared.mark.store(mark.get(), Ordering::Relaxed);
+                self.shared.doubt.store(true, Ordering::Relaxed);
+                self.shared.replace_mark(true).map_err(io_at("CLOCK"))?;
             } else {
                 self.shared.replace_mark(false).map_err(io_at("CLOCK"))?;
             }

@@ -298,8 +298,11 @@ fn record(incarnation: Incarnation, ip: Option<IpAddr>, peer_port: u16) -> Membe
         ip,
         peer_port,
         public: String::new(),
+        public_url: None,
         version: String::new(),
+        state: String::new(),
         started: 0,
+        ring: 0,
     }
 }
 
