@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use self::joining::{full_host_name, register};
 use self::opener::Opener;
-use self::running::{Running, upkeep};
+use self::running::{Running, repair, upkeep};
 use self::settings::{
     api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
 };
@@ -231,12 +231,15 @@ pub async fn run(
     let mut started = started;
     if let Some((running, confirming)) = &mut started {
         let mut upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
+        let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
             _ = &mut upkeep => Some("the upkeep of the node"),
             _ = confirming => Some("the confirming of the ring"),
+            _ = &mut repairing => Some("the repair"),
         };
+        repairing.abort();
         upkeep.abort();
         // It may be about to open the store again, which is then to be closed like any other.
         if !upkeep.is_finished() {

@@ -145,7 +145,7 @@ impl Reads {
         if key.millis > self.clock.now().plus(2 * self.settings.limits.max_skew) {
             return Ok(None);
         }
-        self.behind_horizon(key.millis)?;
+        behind(self.view.horizon(), key.millis)?;
         let set = self.view.replica_set(channel.config.name.key(), key.millis);
         // Where no ring was in force nothing can have been stored.
         if set.is_empty() {
@@ -167,7 +167,9 @@ impl Reads {
     /// [`QueryError`].
     pub async fn stable_time(&self, channel: &Channel) -> Result<Millis, QueryError> {
         let now = self.clock.now();
-        self.behind_horizon(now)?;
+        // Before the ring is looked at: see `ask`.
+        let horizon = self.view.horizon();
+        behind(horizon, now)?;
         let set = self.view.replica_set(channel.config.name.key(), now);
         let request = ReportRequest {
             channel: channel.as_ref(),
@@ -182,6 +184,7 @@ impl Reads {
         let frontiers: Vec<_> = asked.reports.iter().map(|(_, r)| r.frontier).collect();
         let bound = stable_bound(set.len(), &frontiers);
         let bound = bound.ok_or_else(|| too_few(&asked.missing, asked.own.as_ref()))?;
+        let bound = bound.min(Frontier::before(horizon));
         Ok(self.bounded(bound).millis().min(now))
     }
 
@@ -265,8 +268,11 @@ impl Reads {
         all: bool,
     ) -> Result<(Vec<Report>, Frontier), QueryError> {
         let now = self.clock.now();
-        // Nothing is known of times at or past the horizon; an open end reaches to the present.
-        self.behind_horizon(range.to.millis.min(now))?;
+        // It goes with the rings as they are known now: it may move on while others are asked, and
+        // what comes into force behind it is then none of these.
+        let horizon = self.view.horizon();
+        // Nothing is known of times at or past it; an open end reaches to the present.
+        behind(horizon, range.to.millis.min(now))?;
         let tables = self.view.tables();
         let mut reports: HashMap<Member, Report> = HashMap::new();
         let mut bound: Option<Frontier> = None;
@@ -318,12 +324,12 @@ impl Reads {
         let bound = bound.unwrap_or(Frontier::before(
             now.minus(self.settings.limits.accept_window),
         ));
+        let bound = bound.min(Frontier::before(horizon));
         Ok((reports.into_values().collect(), bound))
     }
 
-    /// A stable bound no further than this node may speak of, and than a fixed window allows.
-    fn bounded(&self, bound: Frontier) -> Frontier {
-        let mut bound = bound.min(Frontier::before(self.view.horizon()));
+    /// A stable bound no further than a fixed window allows, where one is set.
+    fn bounded(&self, mut bound: Frontier) -> Frontier {
         if self.settings.stable_millis > 0 {
             let edge = self.clock.now().minus(self.settings.stable_millis);
             bound = bound.min(Frontier::before(edge.floor_to(1000)));
@@ -346,16 +352,17 @@ impl Reads {
         let over = to.millis.plus(window) < self.clock.now();
         over && *bound < Frontier::below(to)
     }
+}
 
-    fn behind_horizon(&self, at: Millis) -> Result<(), QueryError> {
-        if at < self.view.horizon() {
-            return Ok(());
-        }
-        Err(QueryError::Unavailable {
-            reason: "this node could not confirm that it knows the newest ring".to_owned(),
-            missing: Vec::new(),
-        })
+/// Refuses to speak of a time at or past a horizon.
+fn behind(horizon: Millis, at: Millis) -> Result<(), QueryError> {
+    if at < horizon {
+        return Ok(());
     }
+    Err(QueryError::Unavailable {
+        reason: "this node could not confirm that it knows the newest ring".to_owned(),
+        missing: Vec::new(),
+    })
 }
 
 fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {

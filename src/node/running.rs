@@ -6,13 +6,15 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::opener::Opener;
-use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads};
+use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads, Repair};
 use crate::cluster::{Cluster, Life, Phase};
 use crate::item::ItemKey;
 use crate::spoke::{Direction, Replica};
 
 /// How often the store is looked at for a failure.
 const WATCH_STORE: Duration = Duration::from_millis(200);
+/// How often closed minutes are compared with the other replicas.
+const COMPARE: Duration = Duration::from_secs(20);
 /// The longest pause between two tries to open a store that failed.
 const REOPEN_MAX: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,14 @@ async fn close(replica: Arc<Replica>) -> bool {
         tracing::error!(%error, "closing the store ended early");
         true
     })
+}
+
+/// Compares what this node holds with what the other replicas hold, for as long as it runs.
+pub(super) async fn repair(repair: Arc<Repair>) {
+    loop {
+        tokio::time::sleep(COMPARE).await;
+        repair.compare().await;
+    }
 }
 
 /// What is done every so often while a node serves.

@@ -194,6 +194,16 @@ impl Dedup {
         inner.order[usize::from(!keyed)].push_back((now, id));
     }
 
+    /// The key that it was stamped with is dead; it is tried under another one.
+    pub fn begun_again(&self, id: WriteId, key: &ItemKey) {
+        let mut inner = self.inner.lock();
+        if let Some(write) = inner.writes.get_mut(&id)
+            && matches!(write.state, State::Pending(held) if held == *key)
+        {
+            write.state = State::Begun;
+        }
+    }
+
     /// The copy under `key` is gone, and nothing else is known of it: the next try is new.
     pub fn failed(&self, id: WriteId, key: Option<&ItemKey>) {
         let mut inner = self.inner.lock();

@@ -283,6 +283,15 @@ impl Replica {
         }
     }
 
+    /// Another replica of a channel has promised that much: to promise the same does no harm, and
+    /// spares refusals.
+    fn heard_of(&self, channel: &ChannelRef, frontier: Frontier) {
+        let near = self.clock.now().plus(self.settings.limits.max_skew);
+        if frontier.millis() <= near {
+            self.channel(channel.id).lock().raise(frontier);
+        }
+    }
+
     /// Waits until what is known of a write changes, but not for ever.
     async fn changed(&self, write_id: WriteId) {
         if let Some(change) = self.dedup.change(write_id) {

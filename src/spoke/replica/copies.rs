@@ -127,6 +127,8 @@ impl Replica {
                     higher,
                 }) => {
                     above = (above.0.max(clock), above.1.max(frontier));
+                    // What is stamped next here is not to be refused for the same reason.
+                    self.heard_of(&writing.channel, frontier);
                     if let Some(held) = higher {
                         theirs = Some((member.clone(), held));
                     }

@@ -1,8 +1,10 @@
 //! What is held, listed and handed over for repair and warming.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hub_ring::Member;
+use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Replica;
@@ -71,6 +73,7 @@ impl Replica {
         to: Millis,
         limit: usize,
     ) -> Result<Vec<InventoryLine>, ReadError> {
+        self.stored(channel).await?;
         let page = self.page(channel, from, to, limit).await?;
         let mut lines = Vec::with_capacity(page.len());
         for entry in page {
@@ -92,6 +95,30 @@ impl Replica {
             });
         }
         Ok(lines)
+    }
+
+    /// Waits until what was accepted so far is on the disk: whoever lists it to learn what it may have
+    /// promised must not miss what is about to be acknowledged.
+    async fn stored(&self, channel: ChannelId) -> Result<(), ReadError> {
+        let under_way = || -> Vec<ItemKey> {
+            let known = self.channels.read().get(&channel).cloned();
+            let promises = known.as_ref().map(|promises| promises.lock());
+            let pending = promises.iter().flat_map(|promises| promises.pending());
+            pending.filter(|(_, p)| !p.own).map(|(key, _)| *key).collect()
+        };
+        let mut waiting = under_way();
+        let until = Instant::now() + self.settings.patience;
+        while !waiting.is_empty() {
+            if Instant::now() >= until {
+                return Err(ReadError::Closed {
+                    reason: "the store does not answer".to_owned(),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let still = under_way();
+            waiting.retain(|key| still.contains(key));
+        }
+        Ok(())
     }
 
     fn is_undecided(&self, channel: ChannelId, key: &ItemKey) -> bool {

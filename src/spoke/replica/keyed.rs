@@ -125,6 +125,8 @@ impl Replica {
         } else {
             write.began.min(now)
         };
+        // A coordinator whose clock is behind stamps earlier than the write began by another's.
+        let since = since.minus(self.settings.limits.max_skew);
         for set in place.earlier_sets(since, now) {
             if let Some(key) = self.settle_with(write, &set).await? {
                 return Ok(Some(key));

@@ -177,7 +177,8 @@ impl Replica {
         } else {
             0
         };
-        let tried = write.keyed || write.again;
+        // Where there are others to coordinate, two tries may meet here.
+        let tried = write.keyed || write.again || !place.others(self.clock.now()).is_empty();
         if tried && let Some(stored) = self.earlier_try(&write, digest).await? {
             return Ok(stored);
         }
@@ -306,16 +307,18 @@ impl Replica {
                         say(Err(error));
                         return;
                     }
-                    self.dedup.failed(id, Some(&key));
                     // Who took the write from the client finds the coordinator of the present set.
                     if Instant::now() >= writing.until
                         || !writing
                             .place
                             .is_placed(&ItemKey::first_of(self.clock.now()))
                     {
+                        self.dedup.failed(id, Some(&key));
                         say(Err(WriteError::NotNow(Reason::NotPlaced)));
                         return;
                     }
+                    // Another try that waits for this one goes on waiting.
+                    self.dedup.begun_again(id, &key);
                     not_before = Some(above);
                 }
                 Second::Theirs(member, held) => {
@@ -406,8 +409,8 @@ impl Replica {
                 let repeated = true;
                 return Stamped::Done(Ok(Stored { key, repeated }));
             }
-            Copy::Storing(_) => return Stamped::InFlight,
-            Copy::Pending(_) | Copy::None => {}
+            Copy::Storing(_) | Copy::Pending(_) => return Stamped::InFlight,
+            Copy::None => {}
         }
         let from = place.stamps_from(key.millis);
         if clock < from {
