@@ -316,8 +316,11 @@ impl Starting<'_> {
             protect: config.channel.protect,
         };
         let channels = loop {
-            let loading =
-                Channels::load(Arc::clone(&coordination), Arc::clone(clock), defaults.clone());
+            let loading = Channels::load(
+                Arc::clone(&coordination),
+                Arc::clone(clock),
+                defaults.clone(),
+            );
             match loading.await {
                 Err(ChannelError::Coordination(error)) if joined.link.is_some() => {
                     tracing::warn!(%error, "the channels could not be read yet");

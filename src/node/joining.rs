@@ -58,13 +58,8 @@ pub(super) async fn register(
         rings: folder.join("rings"),
     };
     let (shared, members) = (coordination.is_shared(), coordination.members());
-    let cluster = Cluster::open(
-        settings,
-        coordination,
-        Arc::clone(view),
-        Arc::clone(clock),
-    )
-    .await?;
+    let cluster =
+        Cluster::open(settings, coordination, Arc::clone(view), Arc::clone(clock)).await?;
     let incarnation = cluster.register().await;
     tracing::info!(incarnation = incarnation.0, "registered");
     if !shared {
@@ -218,6 +213,9 @@ fn own_ip(config: &Config) -> Option<IpAddr> {
 pub(super) fn full_host_name() -> Option<String> {
     let said = std::process::Command::new("hostname").arg("-f").output();
     let said = said.ok().filter(|out| out.status.success())?;
-    let name = String::from_utf8(said.stdout).ok()?.trim().to_ascii_lowercase();
+    let name = String::from_utf8(said.stdout)
+        .ok()?
+        .trim()
+        .to_ascii_lowercase();
     Member::new(&name).ok().map(|_| name)
 }

@@ -161,3 +161,93 @@ fn check(mut whole: Bytes, length: usize, mut signer: Signer) -> Result<Bytes, U
     }
     Ok(whole)
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{Full, StreamBody};
+
+    use super::super::secret::{Mac, Secret};
+    use super::super::wire::{encode_stage, frames};
+    use super::*;
+    use crate::spoke::WriteId;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn secret() -> (Secret, Mac) {
+        let secret = Secret::new(b"sixteen bytes or more").unwrap();
+        let head = secret.head("/", b"head");
+        (secret, head)
+    }
+
+    fn pieces(payload: Bytes) -> (usize, Vec<Bytes>) {
+        let (secret, head) = secret();
+        let outgoing = Outgoing::new([encode_stage(WriteId(1), payload)]);
+        let length = outgoing.len();
+        let mut signed = outgoing.signed(secret.body(&head));
+        assert_eq!(signed.left(), length + MAC_BYTES);
+        let pieces = std::iter::from_fn(|| signed.next()).collect();
+        assert_eq!(signed.left(), 0);
+        (length, pieces)
+    }
+
+    #[test]
+    fn a_large_payload_is_sent_piece_by_piece_from_where_it_lies() {
+        let payload = Bytes::from(vec![5; 10 << 20]);
+        let (length, pieces) = pieces(payload.clone());
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+        assert_eq!(
+            pieces.iter().map(Bytes::len).sum::<usize>(),
+            length + MAC_BYTES
+        );
+        let place = payload.as_ptr_range();
+        let within = |piece: &&Bytes| place.contains(&piece.as_ptr());
+        let sent: usize = pieces.iter().filter(within).map(Bytes::len).sum();
+        assert_eq!(sent, payload.len());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_however_it_is_cut() {
+        let (secret, head) = secret();
+        for size in [0, 1, 100, 20_000, 70_000, 1 << 20] {
+            let payload = Bytes::from(vec![5; size]);
+            let (length, pieces) = pieces(payload);
+            let whole = Bytes::from(pieces.concat());
+            for cut in [1_000, 32, 33, 4_096, whole.len()] {
+                let parts: Vec<_> = whole
+                    .chunks(cut)
+                    .map(Bytes::copy_from_slice)
+                    .map(|part| Ok::<_, std::io::Error>(http_body::Frame::data(part)))
+                    .collect();
+                let body = StreamBody::new(futures_util::stream::iter(parts));
+                let taken = take(body, length, secret.body(&head), PATIENCE).await;
+                assert_eq!(taken.as_ref(), Ok(&whole.slice(..length)), "{size} {cut}");
+                assert_eq!(frames(taken.unwrap()).unwrap().len(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_what_was_said_is_not_taken() {
+        let (secret, head) = secret();
+        let (length, pieces) = pieces(Bytes::from(vec![5; 100]));
+        let whole = pieces.concat();
+        for (body, expected) in [
+            (&whole[..whole.len() - 1], Untaken::Length),
+            (&whole[..0], Untaken::Length),
+            (&[&whole[..], &[1]].concat(), Untaken::Length),
+            (
+                &[&whole[..50], &[1], &whole[51..]].concat(),
+                Untaken::Forged,
+            ),
+            (&[&whole[..whole.len() - 1], &[1]].concat(), Untaken::Forged),
+        ] {
+            let body = Full::new(Bytes::copy_from_slice(body));
+            let taken = take(body, length, secret.body(&head), PATIENCE).await;
+            assert_eq!(taken, Err(expected));
+        }
+        let other = secret.head("/", b"another head");
+        let body = Full::new(Bytes::from(whole));
+        let taken = take(body, length, secret.body(&other), PATIENCE).await;
+        assert_eq!(taken, Err(Untaken::Forged));
+    }
+}

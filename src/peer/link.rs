@@ -1,6 +1,6 @@
 //! One other member: where it is, how it stands, and one question to it at a time of each caller.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::client::Carrier;
 use super::identity::{HEAD, HEAD_MAC, REPLY_LENGTH, Refused};
 use super::kind::Kind;
 use super::lane::Lane;
+use super::place::Place;
 use super::replay::SessionId;
 use super::server::MESSAGE_MAX;
 use super::state::{Event, PeerState, Standing};
@@ -24,8 +25,6 @@ use crate::cluster::{Incarnation, MemberRecord, PeerError};
 
 /// Staged payloads on their way to one member at a time.
 const STAGES: usize = 2;
-/// How long DNS may take to know better than the registration.
-const DNS_PATIENCE: Duration = Duration::from_millis(250);
 /// The longest that a part of a reply may take.
 const PART_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,21 +40,12 @@ pub(super) struct Link {
     tried: Notify,
     /// Wakes whoever looks after this link.
     pub(super) kick: Notify,
-    place: Mutex<Place>,
+    place: Place,
     known: Mutex<Known>,
     pub(super) lane: Mutex<Lane>,
     pub(super) stages: Semaphore,
     /// The bytes of questions that are asked, appends apart.
     asked: AtomicU64,
-}
-
-/// Where a member is.
-#[derive(Debug, Default)]
-struct Place {
-    record: Option<MemberRecord>,
-    address: Option<SocketAddr>,
-    /// The registered address led nowhere: DNS may know better.
-    doubtful: bool,
 }
 
 /// What is known of a member beside how it stands.
@@ -111,6 +101,7 @@ impl Link {
         let session = random.next_u128().to_be_bytes();
         let now = carrier.identity.clock().boot();
         Arc::new(Self {
+            place: Place::new(&member, carrier.settings.default_port),
             member,
             session,
             counter: AtomicU64::new(0),
@@ -118,7 +109,6 @@ impl Link {
             connected: AtomicBool::new(false),
             tried: Notify::new(),
             kick: Notify::new(),
-            place: Mutex::default(),
             known: Mutex::default(),
             lane: Mutex::default(),
             stages: Semaphore::new(STAGES),
@@ -170,87 +160,21 @@ impl Link {
 
     /// What the member says of itself, as registered.
     pub(super) fn registered(&self, record: &MemberRecord) {
-        let mut place = self.place.lock();
-        let said = |record: &MemberRecord| (record.incarnation, record.ip, record.peer_port);
-        let before = place.record.replace(record.clone());
-        if before.as_ref().map(said) == Some(said(record)) {
-            return;
+        if self.place.registered(record) {
+            self.kick.notify_one();
         }
-        place.doubtful = false;
-        let port = self.port(Some(record));
-        place.address = match (record.ip, place.address) {
-            (Some(ip), _) => Some(SocketAddr::new(ip, port)),
-            // It may still be where it was.
-            (None, Some(address)) if address.port() == port => Some(address),
-            (None, _) => None,
-        };
-        drop(place);
-        self.kick.notify_one();
-    }
-
-    fn port(&self, record: Option<&MemberRecord>) -> u16 {
-        let registered = record.map(|r| r.peer_port).filter(|port| *port != 0);
-        let named = || self.member.as_str().rsplit_once(':')?.1.parse().ok();
-        registered
-            .or_else(named)
-            .unwrap_or(self.carrier.settings.default_port)
     }
 
     /// Looks for the member, if it is not known where it is.
     pub(super) async fn locate(&self) {
-        let (record, doubtful) = {
-            let place = self.place.lock();
-            (place.record.clone(), place.doubtful)
-        };
-        let port = self.port(record.as_ref());
-        let registered: Option<IpAddr> = record.as_ref().and_then(|record| record.ip);
-        let ip = match registered {
-            Some(ip) if !doubtful => Ok(ip),
-            // It may be back where it was before DNS has answered.
-            Some(ip) => tokio::time::timeout(DNS_PATIENCE, self.look_up())
-                .await
-                .unwrap_or(Ok(ip)),
-            None => self.look_up().await,
-        };
-        let ip = match (ip, registered) {
-            (Ok(ip), _) | (Err(_), Some(ip)) => Some(ip),
-            (Err(reason), None) => {
-                self.happened(Event::Cut, Some(&reason));
-                None
-            }
-        };
-        let mut place = self.place.lock();
-        if place.record == record {
-            place.address = ip.map(|ip| SocketAddr::new(ip, port));
+        let resolver = self.carrier.resolver.as_ref();
+        if let Err(reason) = self.place.locate(resolver).await {
+            self.happened(Event::Cut, Some(&reason));
         }
     }
 
-    fn host(&self) -> &str {
-        let name = self.member.as_str();
-        name.rsplit_once(':').map_or(name, |(host, _)| host)
-    }
-
-    async fn look_up(&self) -> Result<IpAddr, String> {
-        let host = self.host();
-        if let Ok(ip) = host.parse() {
-            return Ok(ip);
-        }
-        match &self.carrier.resolver {
-            Some(resolver) => resolver.find(host).await,
-            None => Err(format!("{host} is not registered, and there is no DNS")),
-        }
-    }
-
-    /// Where it was last looked for leads nowhere, or to somebody else.
     fn mislaid(&self) {
-        let mut place = self.place.lock();
-        let registered = place.record.as_ref().and_then(|record| record.ip);
-        place.doubtful =
-            registered.is_some() && place.address.map(|address| address.ip()) == registered;
-        drop(place);
-        if let Some(resolver) = &self.carrier.resolver {
-            resolver.forget(self.host());
-        }
+        self.place.mislaid(self.carrier.resolver.as_ref());
     }
 
     /// Asks whether the member is there.
@@ -347,7 +271,7 @@ impl Link {
         frames: Vec<Frame>,
         patience: Duration,
     ) -> Result<Vec<Bytes>, Failure> {
-        let Some(address) = self.place.lock().address else {
+        let Some(address) = self.place.address() else {
             return Err(Failure::NotConnected("its address is not known".to_owned()));
         };
         let asking = self.exchange(kind, address, frames);
@@ -518,7 +442,7 @@ impl Link {
             state: standing.state,
             for_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             incarnation: identity.run_of(&self.member),
-            address: self.place.lock().address,
+            address: self.place.address(),
             round_trip_millis: known.round_trip.map(|took| took.as_secs_f64() * 1e3),
             clock_offset_millis: known.clock_offset,
             ring_version: known.ring_version,

@@ -17,6 +17,7 @@ mod identity;
 mod kind;
 mod lane;
 mod link;
+mod place;
 mod replay;
 mod resolver;
 mod secret;

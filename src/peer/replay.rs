@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    const KEEP: Duration = Duration::from_secs(120);
+    const KEEP: Duration = Duration::from_mins(2);
 
     fn member() -> Member {
         Member::new("a").unwrap()

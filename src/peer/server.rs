@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
@@ -26,6 +27,8 @@ use crate::spoke::peers::{PeerService, Refusal};
 
 /// The longest that the next part of a body may take.
 const PART_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that the rest of a refused body is let come.
+const DRAIN: Duration = Duration::from_secs(1);
 /// The largest request without payload, and what may stand beside one, in bytes.
 pub(super) const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 /// One permit stands for this many bytes.
@@ -98,13 +101,12 @@ impl PeerServer {
             .map_err(|_| (Refused::Overloaded, "too many bytes are held".to_owned()))
     }
 
-    /// Admits a request, reads its body and has it answered.
-    async fn answer_to(
+    /// Whether a request may be taken, and the bytes for it.
+    fn admit(
         &self,
         kind: Kind,
         authentic: &Authentic,
-        body: Incoming,
-    ) -> Result<Vec<Frame>, Objection> {
+    ) -> Result<(Caller, OwnedSemaphorePermit), Objection> {
         let caller = self.identity.admit(kind, &authentic.head)?;
         let max = if kind.carries_payload() {
             self.body_max
@@ -116,6 +118,23 @@ impl PeerServer {
             return Err((Refused::TooLarge, reason));
         }
         let share = self.share(caller.body)?;
+        Ok((caller, share))
+    }
+
+    /// Admits a request, reads its body and has it answered.
+    async fn answer_to(
+        &self,
+        kind: Kind,
+        authentic: &Authentic,
+        body: Incoming,
+    ) -> Result<Vec<Frame>, Objection> {
+        let (caller, share) = match self.admit(kind, authentic) {
+            Ok(admitted) => admitted,
+            Err(objection) => {
+                drain(body).await;
+                return Err(objection);
+            }
+        };
         let signer = self.identity.secret().body(&authentic.mac);
         let body = take(body, caller.body, signer, PART_PATIENCE)
             .await
@@ -323,6 +342,14 @@ impl Answers for PeerServer {
         crate::metric::peer_answered(kind.label(), result);
         self.reply(kind, &authentic, outcome)
     }
+}
+
+/// Lets a body come that nobody wants, for a while: a sender that is cut off in the middle of it
+/// would not see the refusal.
+async fn drain(mut body: Incoming) {
+    let all = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Then it is cut off.
+    let _ = tokio::time::timeout(DRAIN, all).await;
 }
 
 /// Goes on also when whoever waits for it does not.

@@ -159,3 +159,24 @@ async fn an_append_that_began_is_done_to_its_end() {
     assert!(!error.is_harmless(), "{error}");
     until("it is done", || *node.service.appended.lock() == [1]).await;
 }
+
+#[tokio::test]
+async fn what_a_member_holds_for_others_is_bounded() {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let node = Node::start_with(identity("b", 5), local, 1 << 20).await;
+    *node.service.payload.lock() = Bytes::from(vec![0; 2 << 20]);
+    let (client, _members) = client_of(identity("a", 3), [node.entry()]);
+    let b = member("b");
+    until("connected", || is_connected(&client, &b)).await;
+    let overloaded = Err(PeerError::Overloaded { member: b.clone() });
+    let payload = Bytes::from(vec![0; 2 << 20]);
+    assert_eq!(client.stage(&b, WriteId(1), payload).await, overloaded);
+    // Nor does it answer more.
+    let found = client.get(&b, channel(), key(1)).await;
+    assert_eq!(found.map(|_| ()), overloaded);
+    let payload = Bytes::from(vec![0; 900 << 10]);
+    for _ in 0..3 {
+        client.stage(&b, WriteId(1), payload.clone()).await.unwrap();
+    }
+    assert!(is_connected(&client, &b));
+}

@@ -243,12 +243,20 @@ impl Node {
     }
 
     async fn start_at(identity: Arc<PeerIdentity>, address: SocketAddr) -> Self {
+        Self::start_with(identity, address, 256 << 20).await
+    }
+
+    async fn start_with(
+        identity: Arc<PeerIdentity>,
+        address: SocketAddr,
+        inflight_bytes: u64,
+    ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Arc::new(Scripted::default());
         let limits = PeerServerLimits {
             item_bytes: 100 << 20,
-            inflight_bytes: 256 << 20,
+            inflight_bytes,
         };
         let server = PeerServer::new(
             Arc::clone(&identity),
@@ -292,7 +300,7 @@ impl Node {
     }
 }
 
-fn record(incarnation: Incarnation, ip: Option<IpAddr>, peer_port: u16) -> MemberRecord {
+pub(super) fn record(incarnation: Incarnation, ip: Option<IpAddr>, peer_port: u16) -> MemberRecord {
     MemberRecord {
         incarnation,
         ip,
