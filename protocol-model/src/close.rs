@@ -24,6 +24,7 @@ pub fn close(config: &Config, state: &State, mut random: Option<&mut Random>) ->
     for round in 0..ROUNDS {
         step.state.time += 1;
         step.wake();
+        step.disks();
         for _ in 0..HOPS {
             let mut batch = std::mem::take(&mut step.state.net);
             if batch.is_empty() {

@@ -6,7 +6,7 @@ use crate::action::{Action, enumerate};
 use crate::close::{close, is_undecided};
 use crate::config::{Config, FAR};
 use crate::rules::Property;
-use crate::state::{Ledger, Node, Spent, State, WriteState, has};
+use crate::state::{Ledger, NODES, Node, Spent, State, WriteState, has};
 use crate::step::next;
 
 impl Config {
@@ -18,7 +18,7 @@ impl Config {
             up: !has(self.gone, i),
             voting: true,
             incarnation: 0,
-            seen: vec![0; self.nodes()],
+            seen: [0; NODES],
             merged: 0,
             highest: 0,
             raised: 0,

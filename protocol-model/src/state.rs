@@ -7,6 +7,9 @@ use crate::rules::Property;
 /// The coordination service, as the receiver of a message.
 pub const LEDGER: u8 = 7;
 
+/// The most nodes there may be.
+pub const NODES: usize = 6;
+
 /// A set of nodes or of writes, a bit for each.
 pub type Set = u8;
 
@@ -80,7 +83,7 @@ pub struct Node {
     /// Which run it is.
     pub incarnation: u8,
     /// The newest run of each node that it has heard of.
-    pub seen: Vec<u8>,
+    pub seen: [u8; NODES],
     /// Whose items it has merged while it warms.
     pub merged: Set,
     /// The highest key stamped or accepted.

@@ -21,6 +21,7 @@ pub struct Step<'a> {
 pub fn next(config: &Config, last: &State, action: Action) -> Option<State> {
     let mut step = Step { config, state: last.clone() };
     step.apply(action)?;
+    step.forget_old_promises();
     step.prune();
     step.look_for_lost();
     (step.state != *last).then_some(step.state)
@@ -133,17 +134,17 @@ impl Step<'_> {
         }
     }
 
-    /// What a node has promised, as the hub keeps it. Without the serial point, an item that is
-    /// not on disk yet does not hold the reported frontier down.
+    /// What a node has promised, as the hub keeps it, without the keys that are pending.
     pub fn promises(&self, at: usize) -> Promises {
         let node = &self.state.nodes[at];
-        let mut promises = Promises::new(key::shipped_front(node.raised));
-        if node.highest > 0 {
-            let highest = key::shipped(node.highest);
-            promises.accept(highest, WriteId(0));
-            promises.decided(&highest);
-        }
-        for copy in &node.copies {
+        Promises::new(key::shipped_front(node.raised.max(node.highest)))
+    }
+
+    /// The frontier that a node reports to readers, below every pending key. Without the serial
+    /// point, an item that is not on disk yet does not hold it down.
+    pub fn reported(&self, at: usize) -> Front {
+        let mut promises = self.promises(at);
+        for copy in &self.state.nodes[at].copies {
             let holds = match copy.status {
                 Status::Queued { .. } => self.config.keeps(Rule::SerialPoint),
                 Status::Pending(_) => true,
@@ -153,7 +154,8 @@ impl Step<'_> {
                 promises.accept(key::shipped(copy.key), WriteId(copy.write.into()));
             }
         }
-        promises
+        let clock = millis(self.clock(at));
+        key::small_front(&promises.reported(clock, &self.config.limits()))
     }
 
     /// Puts a key to the accept rule.
@@ -267,12 +269,28 @@ impl Step<'_> {
     /// them behave alike. A message that is not delivered is a message lost, which may happen
     /// anyway; so this hides no execution.
     fn prune(&mut self) {
-        let net = std::mem::take(&mut self.state.net);
-        let kept = net.into_iter().filter(|m| !self.is_spent(m)).collect();
-        self.state.net = kept;
+        // What a later run might still need is left alone.
+        let spent = &self.state.spent;
+        let calm = spent.crashes >= self.config.crashes
+            && spent.wipes >= self.config.wipes
+            && self.state.nodes.iter().enumerate().all(|(i, n)| n.up || has(self.config.gone, i));
+        let mut net = std::mem::take(&mut self.state.net);
+        net.retain(|message| !self.is_spent(message, calm));
+        self.state.net = net;
     }
 
-    fn is_spent(&self, message: &Message) -> bool {
+    /// Promises that the clock makes as well need not be remembered: states that differ only in
+    /// them behave alike.
+    fn forget_old_promises(&mut self) {
+        for at in 0..self.state.nodes.len() {
+            let by_clock = key::before(self.clock(at).saturating_sub(self.config.window));
+            let node = &mut self.state.nodes[at];
+            node.highest = if node.highest <= by_clock { 0 } else { node.highest };
+            node.raised = if node.raised <= by_clock { 0 } else { node.raised };
+        }
+    }
+
+    fn is_spent(&self, message: &Message, calm: bool) -> bool {
         if self.is_void(message) {
             return true;
         }
@@ -284,11 +302,6 @@ impl Step<'_> {
                 _ => true,
             };
         }
-        // What a later run might still need is left alone.
-        let spent = &self.state.spent;
-        let calm = spent.crashes >= self.config.crashes
-            && spent.wipes >= self.config.wipes
-            && self.state.nodes.iter().enumerate().all(|(i, n)| n.up || has(self.config.gone, i));
         if !calm {
             return false;
         }
@@ -311,17 +324,8 @@ impl Step<'_> {
             Body::Committed { key, .. } => self.state.nodes[to]
                 .copy(key)
                 .is_some_and(|copy| matches!(copy.status, Status::Committed { .. })),
-            Body::Settled { write, up_to, map: None, .. } => {
-                let _ = write;
-                !undecided(to, up_to)
-            }
+            Body::Settled { up_to, map: None, .. } => !undecided(to, up_to),
             _ => false,
         }
-    }
-
-    /// A frontier's number, from the hub's.
-    pub fn reported(&self, at: usize) -> Front {
-        let clock = millis(self.clock(at));
-        key::small_front(&self.promises(at).reported(clock, &self.config.limits()))
     }
 }
