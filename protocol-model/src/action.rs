@@ -1,7 +1,9 @@
 //! What may happen in a state.
 
-use crate::config::Config;
-use crate::key::Key;
+use std::fmt;
+
+use crate::config::{ANY, Config};
+use crate::key::{Key, Named};
 use crate::rules::Rule;
 use crate::state::{LEDGER, Message, State, Status, has, members};
 
@@ -42,6 +44,36 @@ pub enum Action {
     SetFrom(u8),
 }
 
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |node: &u8| char::from(b'A' + node);
+        match self {
+            Self::Tick => write!(f, "time goes on"),
+            Self::Begin(at) => write!(f, "the next write begins at {}", name(at)),
+            Self::Retry(write, at) => write!(f, "write {write} is tried again at {}", name(at)),
+            Self::Deliver(m) if m.to == LEDGER => {
+                write!(f, "the service gets from {}: {}", name(&m.from), m.body)
+            }
+            Self::Deliver(m) => {
+                write!(f, "{} gets from {}: {}", name(&m.to), name(&m.from), m.body)
+            }
+            Self::Disk(at) => write!(f, "what {} took is on its disk", name(at)),
+            Self::Crash(at) => write!(f, "{} crashes", name(at)),
+            Self::Start(at, false) => write!(f, "{} starts", name(at)),
+            Self::Start(at, true) => write!(f, "{} starts, its latest marks lost", name(at)),
+            Self::Wipe(at) => write!(f, "{} loses its disk and starts", name(at)),
+            Self::Warm(at, from) => write!(f, "{} merges what {} holds", name(at), name(from)),
+            Self::Resend(at, key) => write!(f, "{} sends {} again", name(at), Named(*key)),
+            Self::Report(reader, at) => write!(f, "{} reports to {}", name(at), name(reader)),
+            Self::Confirm(at) => write!(f, "{} confirms its horizon", name(at)),
+            Self::Vouch(at) => write!(f, "{} asks every member to vouch", name(at)),
+            Self::Vouched(at, by) => write!(f, "{} answers {}", name(by), name(at)),
+            Self::Announce(at) => write!(f, "{} sends an announcement", name(at)),
+            Self::SetFrom(at) => write!(f, "{} sends a time to be in force from", name(at)),
+        }
+    }
+}
+
 /// Appends what may happen. What would change nothing may be among it.
 pub fn enumerate(config: &Config, state: &State, actions: &mut Vec<Action>) {
     if state.broken.is_some() {
@@ -70,7 +102,12 @@ pub fn enumerate(config: &Config, state: &State, actions: &mut Vec<Action>) {
             }
             continue;
         }
-        if config.slow_disk && node.copies.iter().any(|c| matches!(c.status, Status::Queued { .. })) {
+        if config.slow_disk
+            && node
+                .copies
+                .iter()
+                .any(|c| matches!(c.status, Status::Queued { .. }))
+        {
             actions.push(Action::Disk(n));
         }
         if has(config.frail, i) {
@@ -110,7 +147,7 @@ fn writes(config: &Config, state: &State, actions: &mut Vec<Action>) {
 }
 
 fn reports(config: &Config, state: &State, reader: u8, actions: &mut Vec<Action>) {
-    if state.spent.reports < config.reports {
+    if config.reports == ANY || state.spent.reports < config.reports {
         actions.extend((0..state.nodes.len()).map(|j| Action::Report(reader, j as u8)));
     }
 }
@@ -128,7 +165,7 @@ fn faults(config: &Config, state: &State, i: usize, actions: &mut Vec<Action>) {
 fn rings(config: &Config, state: &State, i: usize, actions: &mut Vec<Action>) {
     let node = &state.nodes[i];
     let n = i as u8;
-    if state.spent.confirms < config.confirms {
+    if config.confirms == ANY || state.spent.confirms < config.confirms {
         actions.push(Action::Confirm(n));
         if config.vouching {
             actions.push(Action::Vouch(n));
@@ -138,10 +175,11 @@ fn rings(config: &Config, state: &State, i: usize, actions: &mut Vec<Action>) {
         actions.extend((0..state.nodes.len()).map(|j| Action::Vouched(n, j as u8)));
     }
     let last = 2 * (config.maps.len() - 1) as u8;
-    if node.known < last && node.known.is_multiple_of(2) && !node.announcing {
+    let keeper = has(config.keepers, i);
+    if keeper && node.known < last && node.known.is_multiple_of(2) && !node.announcing {
         actions.push(Action::Announce(n));
     }
-    if node.known % 2 == 1 && config.keeps(Rule::FromSecond) {
+    if node.known % 2 == 1 && keeper && config.keeps(Rule::FromSecond) {
         actions.push(Action::SetFrom(n));
     }
 }

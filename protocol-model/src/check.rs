@@ -1,7 +1,6 @@
 //! Exploring a size whole.
 
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -23,14 +22,14 @@ pub struct Explored {
     pub broken: Vec<(&'static str, Vec<Action>)>,
 }
 
-/// Explores every state, breadth first, until a property breaks or time is up.
-pub fn explore(config: &Config, at_most: Duration) -> Explored {
+/// Explores every state, breadth first, until a property breaks or that many states were reached.
+pub fn explore(config: &Config, at_most: usize) -> Explored {
     let threads = available_parallelism().map_or(1, usize::from);
     let checker = config
         .clone()
         .checker()
         .threads(threads)
-        .timeout(at_most)
+        .target_state_count(at_most)
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
@@ -43,7 +42,7 @@ pub fn explore(config: &Config, at_most: Duration) -> Explored {
         unique: checker.unique_state_count(),
         reached: checker.state_count(),
         depth: checker.max_depth(),
-        whole: checker.is_done() && broken.is_empty(),
+        whole: checker.state_count() < at_most && broken.is_empty(),
         broken,
     }
 }

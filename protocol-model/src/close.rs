@@ -18,7 +18,10 @@ const HOPS: usize = 24;
 
 /// The state after faults are over, in one order of arrival or, given randomness, another one.
 pub fn close(config: &Config, state: &State, mut random: Option<&mut Random>) -> State {
-    let mut step = Step { config, state: state.clone() };
+    let mut step = Step {
+        config,
+        state: state.clone(),
+    };
     step.state.reader = None;
     step.finish_announcement();
     for round in 0..ROUNDS {
@@ -53,7 +56,11 @@ pub fn close(config: &Config, state: &State, mut random: Option<&mut Random>) ->
 
 /// Whether it is worth closing a state: something is undecided in it.
 pub fn is_undecided(config: &Config, state: &State) -> bool {
-    Step { config, state: state.clone() }.is_undecided()
+    Step {
+        config,
+        state: state.clone(),
+    }
+    .is_undecided()
 }
 
 impl Step<'_> {
@@ -66,7 +73,9 @@ impl Step<'_> {
         let ledger = &mut self.state.ledger;
         if ledger.at % 2 == 1 {
             ledger.at += 1;
-            ledger.in_force.push(now + self.config.lease + self.config.skew);
+            ledger
+                .in_force
+                .push(now + self.config.lease + self.config.skew);
         }
         let last = self.state.ledger.in_force.last().copied().unwrap_or(0);
         self.state.time = self.state.time.max(last + self.config.skew);
@@ -94,7 +103,9 @@ impl Step<'_> {
     }
 
     fn disks(&mut self) {
-        (0..self.state.nodes.len()).for_each(|at| self.disk(at));
+        for at in 0..self.state.nodes.len() {
+            self.disk(at);
+        }
     }
 
     fn resend_all(&mut self) {

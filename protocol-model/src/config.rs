@@ -8,6 +8,9 @@ use crate::key;
 use crate::rules::Rule;
 use crate::state::{Set, has};
 
+/// No bound, and so nothing to count.
+pub const ANY: u8 = u8::MAX;
+
 /// A time after everything that happens: the horizon where rings are known from the start.
 pub const FAR: u16 = 500;
 
@@ -22,6 +25,10 @@ pub struct Map {
 
 /// How large a model is, and which faults and rules it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault or a habit of its own"
+)]
 pub struct Config {
     /// What it is called.
     pub name: &'static str,
@@ -67,6 +74,8 @@ pub struct Config {
     pub readers: Set,
     /// How many confirmations of a horizon there are, and questions about it.
     pub confirms: u8,
+    /// Who may announce a ring, if a member: one of them has the lock, others had it.
+    pub keepers: Set,
     /// Whether members vouch for each other where the coordination service is not asked.
     pub vouching: bool,
     /// Whether an item is on disk only some time after it was taken.

@@ -3,6 +3,7 @@
 //! A state of the model is cloned and hashed millions of times, and a key of the hub takes 40
 //! bytes. So the model keeps numbers of two bytes, and gives the hub's functions its own types.
 
+use std::fmt;
 use std::sync::OnceLock;
 
 use hub::env::Millis;
@@ -28,6 +29,21 @@ pub fn time(key: Key) -> u16 {
 /// The frontier that covers everything earlier than a time.
 pub fn before(time: u16) -> Front {
     (time << LOW).saturating_sub(1)
+}
+
+/// A key as it is printed: its time, its counter, and the node that stamped it.
+pub struct Named(pub Key);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slot = (usize::from(self.0) & SLOTS) as u8;
+        let counter = (usize::from(self.0) >> SLOT_BITS) & (COUNTERS - 1);
+        write!(f, "{}.{counter}", time(self.0))?;
+        match slot.checked_sub(1) {
+            Some(node) => write!(f, "{}", char::from(b'a' + node)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The suffixes that stamping gives, by counter and node.
@@ -121,7 +137,10 @@ mod tests {
                     assert_eq!(front.covers(&there), key <= other, "{other} {key}");
                 }
             }
-            assert_eq!(small_front(&Frontier::before(Millis::new(i64::from(time)))), before(time));
+            assert_eq!(
+                small_front(&Frontier::before(Millis::new(i64::from(time)))),
+                before(time)
+            );
         }
     }
 }

@@ -22,6 +22,7 @@ mod life;
 mod model;
 mod random;
 mod read;
+pub mod report;
 mod ring;
 pub mod rules;
 pub mod scopes;

@@ -25,13 +25,18 @@ impl Step<'_> {
 
     fn end_run(&mut self, at: usize) {
         let node = &mut self.state.nodes[at];
-        node.copies.retain(|copy| !matches!(copy.status, Status::Queued { .. }));
+        node.copies
+            .retain(|copy| !matches!(copy.status, Status::Queued { .. }));
         node.asks.clear();
         node.vouching = None;
         if self.config.announces() {
             node.horizon = 0;
         }
-        let reads = self.state.reader.as_ref().is_some_and(|r| usize::from(r.node) == at);
+        let reads = self
+            .state
+            .reader
+            .as_ref()
+            .is_some_and(|r| usize::from(r.node) == at);
         if reads && self.config.maps.len() > 1 {
             self.state.reader = None;
         }
@@ -51,7 +56,11 @@ impl Step<'_> {
             };
             if named != 0 {
                 let settling = true;
-                copy.status = Status::Pending(Pending { named, settling, ..Pending::default() });
+                copy.status = Status::Pending(Pending {
+                    named,
+                    settling,
+                    ..Pending::default()
+                });
             }
         }
         let own: Vec<Item> = self.state.nodes[at].copies.clone();
@@ -59,7 +68,15 @@ impl Step<'_> {
             if let Status::Pending(pending) = copy.status {
                 for other in members(pending.named) {
                     let (write, up_to) = (copy.write, copy.key);
-                    self.send(at, other, Body::Settle { write, up_to, map: None });
+                    self.send(
+                        at,
+                        other,
+                        Body::Settle {
+                            write,
+                            up_to,
+                            map: None,
+                        },
+                    );
                 }
             }
         }
@@ -89,7 +106,10 @@ impl Step<'_> {
         if at == from || !asked || has(self.state.nodes[at].merged, from) {
             return None;
         }
-        let queued = other.copies.iter().any(|c| matches!(c.status, Status::Queued { .. }));
+        let queued = other
+            .copies
+            .iter()
+            .any(|c| matches!(c.status, Status::Queued { .. }));
         if queued && self.config.keeps(Rule::WarmWaits) {
             return None;
         }
@@ -110,7 +130,11 @@ impl Step<'_> {
         let node = &mut self.state.nodes[at];
         node.merged |= one(from);
         // Not counting itself, it must have merged a read quorum.
-        let needed = if self.config.keeps(Rule::WarmQuorum) { read_quorum(n) } else { 1 };
+        let needed = if self.config.keeps(Rule::WarmQuorum) {
+            read_quorum(n)
+        } else {
+            1
+        };
         if node.merged.count_ones() as usize >= needed {
             node.voting = true;
             node.merged = 0;
@@ -129,10 +153,16 @@ impl Step<'_> {
             .collect();
         let adopted = has(self.state.adopted, write.into());
         if adopted {
-            others.iter().for_each(|key| node.drop_key(*key));
+            for other in &others {
+                node.drop_key(*other);
+            }
         }
         node.highest = node.highest.max(key);
-        node.put(Item { key, write, status: Status::Committed { named: 0 } });
+        node.put(Item {
+            key,
+            write,
+            status: Status::Committed { named: 0 },
+        });
         if !adopted && !others.is_empty() {
             self.state.violate(Property::OneKey, one(write.into()));
         }
@@ -147,7 +177,11 @@ impl Step<'_> {
             return;
         }
         node.highest = node.highest.max(key);
-        node.put(Item { key, write, status: Status::Committed { named: 0 } });
+        node.put(Item {
+            key,
+            write,
+            status: Status::Committed { named: 0 },
+        });
         self.state.adopted |= one(write.into());
     }
 }

@@ -13,7 +13,11 @@ impl Config {
     /// The state that everything begins in.
     pub fn first(&self) -> State {
         let announced = self.announces();
-        let known = if announced { 0 } else { 2 * (self.maps.len() - 1) as u8 };
+        let known = if announced {
+            0
+        } else {
+            2 * (self.maps.len() - 1) as u8
+        };
         let node = |i: usize| Node {
             up: !has(self.gone, i),
             voting: true,
@@ -26,14 +30,21 @@ impl Config {
             asks: Vec::new(),
             known,
             announcing: false,
-            horizon: if announced { self.start + self.offsets[i] + self.lease } else { FAR },
+            horizon: if announced {
+                self.start + self.offsets[i] + self.lease
+            } else {
+                FAR
+            },
             vouching: None,
         };
         State {
             time: self.start,
             nodes: (0..self.nodes()).map(node).collect(),
             net: Vec::new(),
-            ledger: Ledger { at: known, in_force: self.in_force.clone().unwrap_or_default() },
+            ledger: Ledger {
+                at: known,
+                in_force: self.in_force.clone().unwrap_or_default(),
+            },
             writes: vec![WriteState::default(); self.writes.into()],
             reader: None,
             stable: (0, Vec::new()),

@@ -7,10 +7,10 @@
 use hub::channel::merge::stable_bound;
 use hub::item::Frontier;
 
-use crate::config::{FAR, millis};
+use crate::config::{ANY, FAR, millis};
 use crate::key::{self, Front, Key};
 use crate::rules::{Property, Rule};
-use crate::state::{Reader, Status, one};
+use crate::state::{Reader, Report, Status, one};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -28,9 +28,14 @@ impl Step<'_> {
             .filter(|copy| matches!(copy.status, Status::Committed { .. }))
             .map(|copy| (copy.key, copy.write))
             .collect();
-        let report = (at as u8, self.reported(at), items);
+        let report = Report {
+            from: at as u8,
+            front: self.reported(at),
+            items,
+        };
         let goes_on = self.state.reader.take().filter(|read| {
-            usize::from(read.node) == reader && read.reports.iter().all(|r| r.0 != at as u8)
+            usize::from(read.node) == reader
+                && read.reports.iter().all(|r| usize::from(r.from) != at)
         });
         let node = &self.state.nodes[reader];
         let mut read = goes_on.unwrap_or(Reader {
@@ -44,7 +49,9 @@ impl Step<'_> {
         }
         read.reports.push(report);
         read.reports.sort();
-        self.state.spent.reports += 1;
+        if self.config.reports != ANY {
+            self.state.spent.reports += 1;
+        }
         self.answer(&read);
         let all = (0..self.config.maps.len())
             .fold(0, |set, map| set | self.config.maps[map].replicas)
@@ -55,14 +62,16 @@ impl Step<'_> {
 
     /// Gives the answer, if there are enough reports for one.
     fn answer(&mut self, read: &Reader) {
-        let Some(bound) = self.bound(read) else { return };
+        let Some(bound) = self.bound(read) else {
+            return;
+        };
         let mut items: Vec<(Key, u8)> = read
             .reports
             .iter()
-            .flat_map(|(at, _, items)| items.iter().map(move |item| (*at, *item)))
+            .flat_map(|report| report.items.iter().map(|item| (report.from, *item)))
             .filter(|(at, (key, _))| {
                 let map = self.map_by(read.known, key::time(*key));
-                *key <= bound && self.config.is_replica(map, (*at).into())
+                *key <= bound && self.config.is_replica(map, usize::from(*at))
             })
             .map(|(_, item)| item)
             .collect();
@@ -77,11 +86,20 @@ impl Step<'_> {
         let (before, known) = self.state.stable.clone();
         let both = bound.min(before);
         let within = |items: &[(Key, u8)]| -> Vec<(Key, u8)> {
-            items.iter().filter(|(key, _)| *key <= both).copied().collect()
+            items
+                .iter()
+                .filter(|(key, _)| *key <= both)
+                .copied()
+                .collect()
         };
         let (now, then) = (within(&items), within(&known));
-        for item in now.iter().filter(|i| !then.contains(i)).chain(then.iter().filter(|i| !now.contains(i))) {
-            self.state.violate(Property::StableStays, one(item.1.into()));
+        for item in now
+            .iter()
+            .filter(|i| !then.contains(i))
+            .chain(then.iter().filter(|i| !now.contains(i)))
+        {
+            self.state
+                .violate(Property::StableStays, one(item.1.into()));
         }
         if bound > before {
             self.state.stable = (bound, items);
@@ -99,7 +117,10 @@ impl Step<'_> {
             self.state.nodes[usize::from(read.node)].horizon
         };
         let dated: Vec<usize> = (0..config.maps.len())
-            .filter(|map| self.start_by(read.known, *map).is_some_and(|from| from < horizon))
+            .filter(|map| {
+                self.start_by(read.known, *map)
+                    .is_some_and(|from| from < horizon)
+            })
             .collect();
         let mut bound = Frontier::NOTHING;
         let mut short = false;
@@ -108,14 +129,16 @@ impl Step<'_> {
             let frontiers: Vec<Frontier> = read
                 .reports
                 .iter()
-                .filter(|report| config.is_replica(*map, report.0.into()))
-                .map(|report| key::shipped_front(report.1))
+                .filter(|report| config.is_replica(*map, report.from.into()))
+                .map(|report| key::shipped_front(report.front))
                 .collect();
             let of_map = stable_bound(n, &frontiers)?;
             if !short {
                 bound = of_map;
             }
-            let end = self.start_by(read.known, map + 1).map(|end| Frontier::before(millis(end)));
+            let end = self
+                .start_by(read.known, map + 1)
+                .map(|end| Frontier::before(millis(end)));
             short |= end.is_some_and(|end| of_map < end) && config.keeps(Rule::OldBound);
         }
         bound = bound.min(Frontier::before(millis(horizon)));

@@ -4,10 +4,14 @@
 //! its answer. In the hub the answer may come later, but what it allows counts from the moment the
 //! question was sent, so an answer that comes at once allows the most.
 
-use hub_ring::{HistoryMark, HorizonStep, Member, Placement, RingHistory, RingHorizon, RingMap, Vouching, keeper};
+use hub_ring::{
+    HistoryMark, HorizonStep, Member, Placement, RingHistory, RingHorizon, RingMap, Vouching,
+    keeper,
+};
 
+use crate::config::{ANY, FAR};
 use crate::rules::Rule;
-use crate::state::{Body, LEDGER, members, one};
+use crate::state::{Body, LEDGER, Message, members, one};
 use crate::step::Step;
 
 /// The time from which the first ring is in force.
@@ -87,16 +91,30 @@ impl Step<'_> {
     /// A horizon moves as the hub's does.
     fn move_horizon(&mut self, at: usize, step: HorizonStep) {
         if let HorizonStep::Moved { millis } = step {
+            // When there is no further ring to come, each step may be preceded by a confirmation:
+            // how far the last one reaches makes no difference.
+            let last = 2 * (self.config.maps.len() - 1) as u8;
             let node = &mut self.state.nodes[at];
-            node.horizon = node.horizon.max(millis as u16);
+            let reaches = if node.known == last {
+                FAR
+            } else {
+                millis as u16
+            };
+            node.horizon = node.horizon.max(reaches);
         }
     }
 
     /// A node confirms by a write to the coordination service that it holds the newest history,
     /// or learns that one.
     pub fn confirm(&mut self, at: usize) {
-        self.state.spent.confirms += 1;
+        self.spend_confirm();
         self.confirm_now(at);
+    }
+
+    fn spend_confirm(&mut self) {
+        if self.config.confirms != ANY {
+            self.state.spent.confirms += 1;
+        }
     }
 
     /// The same, not counted.
@@ -112,7 +130,7 @@ impl Step<'_> {
 
     /// A node asks every member of the newest ring that it knows.
     pub fn vouch(&mut self, at: usize) {
-        self.state.spent.confirms += 1;
+        self.spend_confirm();
         let clock = self.clock(at);
         let node = &mut self.state.nodes[at];
         node.vouching = Some((clock, node.known, 0));
@@ -169,10 +187,18 @@ impl Step<'_> {
     }
 
     /// A member that holds an announcement sends the time from which it is in force.
-    pub fn set_from(&mut self, at: usize) {
+    pub fn set_from(&mut self, at: usize) -> Option<()> {
         let after = self.state.nodes[at].known;
+        let sent = |m: &Message| {
+            usize::from(m.from) == at
+                && matches!(m.body, Body::InForce { after: a, .. } if a == after)
+        };
+        if self.state.net.iter().any(sent) {
+            return None;
+        }
         let from = self.clock(at) + self.config.lease + self.config.skew;
         self.send(at, LEDGER.into(), Body::InForce { after, from });
+        Some(())
     }
 
     /// A write arrives at the coordination service: compare and set.

@@ -1,9 +1,10 @@
-//! The sizes that are checked.
+//! The sizes that are checked: whole, and at random.
 //!
 //! Times are ticks. A tick stands for some part of the clock skew: what matters is the order of
-//! lease > window > skew, and that each is at least one tick where a rule needs it.
+//! skew, window and lease, and that each is at least one tick where a rule needs it. Every size
+//! leaves something out to be small; `docs/model.md` says what each has.
 
-use crate::config::{Config, Map};
+use crate::config::{ANY, Config, Map};
 use crate::state::Set;
 
 const A: Set = 1;
@@ -12,13 +13,143 @@ const C: Set = 4;
 const D: Set = 8;
 const E: Set = 16;
 const F: Set = 32;
+const ALL: Set = A | B | C | D | E | F;
+
+/// A size that is explored whole, and how many states it has.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// The size.
+    pub config: Config,
+    /// How many states that differ it has.
+    pub states: usize,
+}
+
+fn whole(config: Config, states: usize) -> Whole {
+    Whole { config, states }
+}
+
+/// What is explored whole in the tests.
+pub fn small() -> Vec<Whole> {
+    vec![
+        whole(
+            Config {
+                writes: 2,
+                end: 11,
+                ..writes("two writes")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                writes: 1,
+                ..reads("one write, three reports")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                writes: 1,
+                retries: 1,
+                ..restarts("one write, one restart")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                end: 11,
+                ..one_away("one node away")
+            },
+            1,
+        ),
+        whole(handover("handover"), 1),
+        whole(
+            Config {
+                retries: 0,
+                end: 13,
+                ..change_of_one("one of two replicas changes")
+            },
+            1,
+        ),
+    ]
+}
+
+/// What is explored whole in the rehearsal.
+pub fn full() -> Vec<Whole> {
+    vec![
+        whole(
+            Config {
+                writes: 2,
+                ..writes("two writes, longer")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                writes: 2,
+                retries: 0,
+                end: 11,
+                ..reads("two writes, three reports")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                end: 12,
+                ..one_away("one node away, longer")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                crashes: 1,
+                frail: A | B,
+                ..handover("handover, one crash")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                vouching: true,
+                ..handover("handover, members vouch")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                writes: 1,
+                reports: 2,
+                ..handover("handover, a read")
+            },
+            1,
+        ),
+        whole(
+            Config {
+                end: 13,
+                ..change_of_one("one of two replicas changes, a fail-over")
+            },
+            1,
+        ),
+    ]
+}
+
+/// What is explored at random, and with wipes.
+pub fn random() -> Vec<Config> {
+    vec![
+        one_ring(),
+        change(),
+        two_changes(),
+        announced(),
+        split(),
+        rings(),
+    ]
+}
 
 /// One ring of three nodes, no faults: the base of the others.
 fn base(name: &'static str) -> Config {
     Config {
         name,
         offsets: vec![0, 1, 0],
-        maps: vec![Map { members: A | B | C, replicas: A | B | C }],
+        maps: vec![same(A | B | C)],
         in_force: None,
         window: 1,
         skew: 1,
@@ -37,6 +168,7 @@ fn base(name: &'static str) -> Config {
         reports: 0,
         readers: A,
         confirms: 0,
+        keepers: ALL,
         vouching: false,
         slow_disk: false,
         resends: false,
@@ -46,88 +178,227 @@ fn base(name: &'static str) -> Config {
     }
 }
 
-/// Three writes, two coordinators, one of them the fall-back of the other.
-pub fn writes() -> Config {
-    Config { closes: true, ..base("writes") }
-}
-
-/// Two writes, two coordinators and stable reads.
-pub fn reads() -> Config {
-    Config { writes: 2, retries: 1, reports: 3, end: 11, ..base("reads") }
-}
-
-/// All.
-pub fn all() -> Vec<Config> {
-    vec![writes(), reads(), restarts(), one_ring(), one_away(), change(), two_changes(), announced(), rings(), wiped(), split()]
-}
-
-/// A store that is opened again, its commit marks lost.
-pub fn restarts() -> Config {
-    Config { writes: 2, crashes: 1, frail: A, end: 11, closes: true, reports: 2, retries: 0, ..base("restarts") }
-}
-
-/// One of three nodes is away for good.
-pub fn one_away() -> Config {
-    Config { gone: C, writes: 2, closes: true, end: 13, ..base("one away") }
-}
-
-/// Everything that one ring has, at random.
-pub fn one_ring() -> Config {
-    Config {
-        writes: 6, coordinators: A | B | C, fallbacks: A | B | C, retries: 8, crashes: 3, frail: A | B | C, reports: 12,
-        slow_disk: true, resends: true, closes: true, end: 24, skew: 2, offsets: vec![0, 2, 1], ..base("one ring")
+/// A ring whose members are all in the replica set.
+fn same(set: Set) -> Map {
+    Map {
+        members: set,
+        replicas: set,
     }
 }
 
-/// Wipes.
-pub fn wiped() -> Config {
-    Config { wipes: 2, new_runs: true, crashes: 2, ..Config { name: "wiped", ..one_ring() } }
+/// Two coordinators, one of them the fall-back of the other, and the end of faults.
+fn writes(name: &'static str) -> Config {
+    Config {
+        closes: true,
+        ..base(name)
+    }
 }
 
-/// A ring change that everybody knows of, at random.
-pub fn change() -> Config {
-    let maps = vec![Map { members: A | B | C, replicas: A | B | C }, Map { members: B | C | D, replicas: B | C | D }];
+/// Two coordinators and stable reads.
+fn reads(name: &'static str) -> Config {
     Config {
-        offsets: vec![0, 1, 2, 1], maps, in_force: Some(vec![16]), skew: 2, window: 2, end: 26, readers: A | D,
-        coordinators: A | B | C | D, fallbacks: A | B | C | D, writes: 6, retries: 8, keyed: true, reports: 16, resends: true, closes: true, crashes: 2, frail: A|B|C|D, ..base("change")
+        reports: 3,
+        ..base(name)
+    }
+}
+
+/// A store that is opened again in the same run, with or without its marks of commits.
+fn restarts(name: &'static str) -> Config {
+    Config {
+        crashes: 1,
+        frail: A,
+        end: 11,
+        closes: true,
+        ..base(name)
+    }
+}
+
+/// One of three nodes is away for good.
+pub fn one_away(name: &'static str) -> Config {
+    Config {
+        gone: C,
+        writes: 2,
+        closes: true,
+        ..base(name)
+    }
+}
+
+/// One replica hands over to another: two coordinators, a fail-over, an announcement in two
+/// writes, horizons. A keeper is paused where its message comes late, and a node is cut off where
+/// it does not confirm.
+fn handover(name: &'static str) -> Config {
+    Config {
+        offsets: vec![0, 1],
+        maps: vec![
+            Map {
+                members: A | B,
+                replicas: A,
+            },
+            Map {
+                members: A | B,
+                replicas: B,
+            },
+        ],
+        lease: 1,
+        end: 14,
+        readers: A | B,
+        confirms: ANY,
+        ..base(name)
+    }
+}
+
+/// The same with two replicas, of which one changes.
+fn change_of_one(name: &'static str) -> Config {
+    Config {
+        maps: vec![same(A | B), same(B | C)],
+        lease: 1,
+        end: 14,
+        readers: A | C,
+        fallbacks: B | C,
+        writes: 1,
+        confirms: ANY,
+        keepers: A,
+        ..base(name)
+    }
+}
+
+/// Everything that one ring has.
+pub fn one_ring() -> Config {
+    Config {
+        offsets: vec![0, 2, 1],
+        skew: 2,
+        end: 24,
+        writes: 6,
+        coordinators: A | B | C,
+        fallbacks: A | B | C,
+        retries: 8,
+        crashes: 3,
+        frail: A | B | C,
+        reports: 12,
+        slow_disk: true,
+        resends: true,
+        closes: true,
+        ..base("one ring")
+    }
+}
+
+/// The same with lost disks; each start is a new run.
+pub fn wiped() -> Config {
+    Config {
+        name: "wiped",
+        wipes: 2,
+        new_runs: true,
+        crashes: 2,
+        ..one_ring()
+    }
+}
+
+/// A ring change that everybody knows of, with crashes.
+pub fn change() -> Config {
+    Config {
+        offsets: vec![0, 1, 2, 1],
+        maps: vec![same(A | B | C), same(B | C | D)],
+        in_force: Some(vec![16]),
+        skew: 2,
+        window: 2,
+        end: 26,
+        writes: 6,
+        coordinators: A | B | C | D,
+        fallbacks: A | B | C | D,
+        retries: 8,
+        keyed: true,
+        crashes: 2,
+        frail: A | B | C | D,
+        reports: 16,
+        readers: A | D,
+        resends: true,
+        closes: true,
+        ..base("a change that is known")
     }
 }
 
 /// Two changes to sets that share nobody.
 pub fn two_changes() -> Config {
-    let map = |set| Map { members: set, replicas: set };
-    let maps = vec![map(A | B), map(C | D), map(E | F)];
-    let all = A | B | C | D | E | F;
     Config {
-        offsets: vec![0, 1, 1, 0, 1, 0], maps, in_force: Some(vec![13, 16]), end: 22, coordinators: all, fallbacks: all,
-        readers: A | E, writes: 3, retries: 12, keyed: true, reports: 12, resends: true, closes: true, ..base("two changes")
+        offsets: vec![0, 1, 1, 0, 1, 0],
+        maps: vec![same(A | B), same(C | D), same(E | F)],
+        in_force: Some(vec![13, 16]),
+        end: 22,
+        coordinators: ALL,
+        fallbacks: ALL,
+        retries: 12,
+        keyed: true,
+        reports: 12,
+        readers: A | E,
+        resends: true,
+        closes: true,
+        ..base("two changes")
     }
 }
 
 /// Everything that a ring change has.
 pub fn announced() -> Config {
-    let maps = vec![Map { members: A | B | C, replicas: A | B | C }, Map { members: B | C | D, replicas: B | C | D }];
     Config {
-        offsets: vec![0, 1, 0, 1], maps, end: 34, lease: 4, window: 2, readers: A | D,
-        coordinators: A | B | C | D, fallbacks: A | B | C | D, writes: 6, retries: 6, keyed: true, reports: 14, resends: true, closes: true,
-        confirms: 30, vouching: true, crashes: 1, frail: A | B | C | D, ..base("announced")
+        name: "a change that is announced",
+        offsets: vec![0, 1, 0, 1],
+        in_force: None,
+        skew: 1,
+        lease: 4,
+        end: 34,
+        retries: 6,
+        crashes: 1,
+        reports: 14,
+        confirms: 30,
+        vouching: true,
+        slow_disk: true,
+        ..change()
     }
 }
 
-/// Rings only.
-pub fn rings() -> Config {
-    let maps = vec![Map { members: A | B, replicas: A }, Map { members: B | C, replicas: B }];
-    Config {
-        offsets: vec![0, 1, 0], maps, end: 20, lease: 2, readers: A | B | C, coordinators: A | B, fallbacks: A | B, writes: 2, retries: 0,
-        confirms: 8, vouching: true, ..base("rings")
-    }
-}
-
-/// A ring of others: one replica set is left entirely.
+/// An announced change to a set that shares nobody with the one before.
 pub fn split() -> Config {
-    let maps = vec![Map { members: A | B | C | D, replicas: A | B }, Map { members: A | B | C | D, replicas: C | D }];
+    let of = |replicas| Map {
+        members: A | B | C | D,
+        replicas,
+    };
     Config {
-        offsets: vec![0, 1, 0, 1], maps, end: 30, lease: 3, readers: A | C, coordinators: A | B | C | D, fallbacks: A | B | C | D, writes: 4, retries: 3,
-        confirms: 24, vouching: true, reports: 8, ..base("split")
+        name: "everybody changes",
+        maps: vec![of(A | B), of(C | D)],
+        lease: 3,
+        window: 1,
+        end: 30,
+        writes: 4,
+        retries: 3,
+        keyed: false,
+        crashes: 0,
+        reports: 8,
+        readers: A | C,
+        confirms: 24,
+        slow_disk: false,
+        ..announced()
+    }
+}
+
+/// Rings and horizons, with next to no writes.
+pub fn rings() -> Config {
+    Config {
+        maps: vec![
+            Map {
+                members: A | B,
+                replicas: A,
+            },
+            Map {
+                members: B | C,
+                replicas: B,
+            },
+        ],
+        lease: 2,
+        end: 20,
+        writes: 2,
+        retries: 0,
+        readers: A | B | C,
+        confirms: 8,
+        vouching: true,
+        ..base("rings")
     }
 }

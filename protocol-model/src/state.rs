@@ -1,7 +1,9 @@
 //! What a state of the model holds: the nodes, what is under way between them, and what a client
 //! has been told.
 
-use crate::key::{Front, Key};
+use std::fmt;
+
+use crate::key::{Front, Key, Named};
 use crate::rules::Property;
 
 /// The coordination service, as the receiver of a message.
@@ -244,6 +246,67 @@ pub enum Body {
     },
 }
 
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Append { key, write } => write!(f, "store write {write} as {}", Named(key)),
+            Self::Yes { key, write } => write!(f, "write {write} is stored as {}", Named(key)),
+            Self::Duplicate { key, write, other } => {
+                write!(
+                    f,
+                    "not {}: write {write} is committed as {}",
+                    Named(key),
+                    Named(other)
+                )
+            }
+            Self::Covered {
+                key,
+                front,
+                clock,
+                higher,
+            } => {
+                let hint = if higher {
+                    ", it has a higher key itself"
+                } else {
+                    ""
+                };
+                write!(
+                    f,
+                    "{} is covered, up to {} (clock {clock}{hint})",
+                    Named(key),
+                    Named(front)
+                )
+            }
+            Self::Committed { key, write } => {
+                write!(f, "write {write} is committed as {}", Named(key))
+            }
+            Self::Settle { write, up_to, .. } => {
+                write!(
+                    f,
+                    "is write {write} there? else nothing up to {}",
+                    Named(up_to)
+                )
+            }
+            Self::Settled {
+                write,
+                held: Some(key),
+                ..
+            } => {
+                write!(f, "write {write} is there as {}", Named(key))
+            }
+            Self::Settled { write, up_to, .. } => {
+                write!(
+                    f,
+                    "write {write} is not there, and nothing more up to {}",
+                    Named(up_to)
+                )
+            }
+            Self::Announce { .. } => write!(f, "a new ring"),
+            Self::InForce { from, .. } => write!(f, "the ring is in force from {from}"),
+        }
+    }
+}
+
 /// What the coordination service holds: a list that only grows. Entry 0 is the first ring, then
 /// come an announcement and a time in turn, for each further ring.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -274,8 +337,19 @@ pub struct Reader {
     pub known: u8,
     /// Its horizon then.
     pub horizon: u16,
-    /// What the replicas reported: node, frontier, committed items.
-    pub reports: Vec<(u8, Front, Vec<(Key, u8)>)>,
+    /// What the replicas reported, by node.
+    pub reports: Vec<Report>,
+}
+
+/// What a replica reports to a reader.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Report {
+    /// The replica.
+    pub from: u8,
+    /// Its frontier.
+    pub front: Front,
+    /// The committed items that it holds: key and write.
+    pub items: Vec<(Key, u8)>,
 }
 
 impl Node {

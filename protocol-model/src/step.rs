@@ -1,7 +1,7 @@
 //! One step from a state to the next: what all the kinds of steps share.
 
-use hub::spoke::accept::{Held, Offer, Promises, Standing, Verdict, decide};
 use hub::spoke::WriteId;
+use hub::spoke::accept::{Held, Offer, Promises, Standing, Verdict, decide};
 
 use crate::action::Action;
 use crate::config::{Config, millis};
@@ -19,7 +19,10 @@ pub struct Step<'a> {
 
 /// What follows when something happens in a state; `None` if nothing changes.
 pub fn next(config: &Config, last: &State, action: Action) -> Option<State> {
-    let mut step = Step { config, state: last.clone() };
+    let mut step = Step {
+        config,
+        state: last.clone(),
+    };
     step.apply(action)?;
     step.forget_old_promises();
     step.prune();
@@ -46,7 +49,7 @@ impl Step<'_> {
             Action::Vouch(at) => self.vouch(at.into()),
             Action::Vouched(at, by) => return self.vouched(at.into(), by.into()),
             Action::Announce(at) => return self.announce(at.into()),
-            Action::SetFrom(at) => self.set_from(at.into()),
+            Action::SetFrom(at) => return self.set_from(at.into()),
         }
         Some(())
     }
@@ -93,7 +96,12 @@ impl Step<'_> {
             }
             Body::Yes { key, write } => self.yes(from, to, key, write),
             Body::Duplicate { key, write, other } => self.duplicate(to, key, write, other),
-            Body::Covered { key, front, clock, higher } => {
+            Body::Covered {
+                key,
+                front,
+                clock,
+                higher,
+            } => {
                 let pending = self.state.nodes[to].pending(key)?;
                 pending.refused |= one(from);
                 pending.higher |= higher;
@@ -101,7 +109,12 @@ impl Step<'_> {
                 pending.clock = pending.clock.max(clock);
                 self.look_for_dead(to, key);
             }
-            Body::Settled { write, up_to, map, held } => {
+            Body::Settled {
+                write,
+                up_to,
+                map,
+                held,
+            } => {
                 self.settled(from, to, write, (up_to, map), held);
             }
             _ => {}
@@ -173,7 +186,11 @@ impl Step<'_> {
         };
         let map = self.map_at(at, key::time(key));
         let placed = config.is_replica(map, at) && config.is_replica(map, from);
-        let horizon = if config.keeps(Rule::AcceptHorizon) { node.horizon } else { u16::MAX };
+        let horizon = if config.keeps(Rule::AcceptHorizon) {
+            node.horizon
+        } else {
+            u16::MAX
+        };
         let clock = millis(self.clock(at));
         let standing = Standing {
             clock,
@@ -182,7 +199,10 @@ impl Step<'_> {
             current: true,
             full: false,
         };
-        let offer = Offer { key: key::shipped(key), write_id: WriteId(write.into()) };
+        let offer = Offer {
+            key: key::shipped(key),
+            write_id: WriteId(write.into()),
+        };
         let limits = config.limits();
         let frontier = self.promises(at).frontier(clock, &limits);
         decide(&offer, &held, &frontier, &standing, &limits)
@@ -194,7 +214,11 @@ impl Step<'_> {
         self.note_taken(key::time(key), map, write);
         let node = &mut self.state.nodes[at];
         node.highest = node.highest.max(key);
-        node.put(Item { key, write, status: Status::Queued { named } });
+        node.put(Item {
+            key,
+            write,
+            status: Status::Queued { named },
+        });
         if !self.config.slow_disk {
             self.disk(at);
         }
@@ -205,7 +229,11 @@ impl Step<'_> {
         if self.config.maps.len() < 2 {
             return;
         }
-        match self.state.taken.binary_search_by_key(&time, |taken| taken.0) {
+        match self
+            .state
+            .taken
+            .binary_search_by_key(&time, |taken| taken.0)
+        {
             Ok(at) if self.state.taken[at].1 != map => {
                 self.state.violate(Property::OneRing, one(write.into()));
             }
@@ -223,7 +251,9 @@ impl Step<'_> {
             .copied()
             .collect();
         for copy in queued {
-            let Status::Queued { named } = copy.status else { continue };
+            let Status::Queued { named } = copy.status else {
+                continue;
+            };
             self.stored(at, copy.key, copy.write, named);
         }
     }
@@ -251,7 +281,10 @@ impl Step<'_> {
             return;
         }
         for earlier in members(self.state.writes[w].after) {
-            if self.state.writes[earlier].acked.is_some_and(|before| before >= key) {
+            if self.state.writes[earlier]
+                .acked
+                .is_some_and(|before| before >= key)
+            {
                 self.state.violate(Property::Order, one(w) | one(earlier));
             }
         }
@@ -273,7 +306,12 @@ impl Step<'_> {
         let spent = &self.state.spent;
         let calm = spent.crashes >= self.config.crashes
             && spent.wipes >= self.config.wipes
-            && self.state.nodes.iter().enumerate().all(|(i, n)| n.up || has(self.config.gone, i));
+            && self
+                .state
+                .nodes
+                .iter()
+                .enumerate()
+                .all(|(i, n)| n.up || has(self.config.gone, i));
         let mut net = std::mem::take(&mut self.state.net);
         net.retain(|message| !self.is_spent(message, calm));
         self.state.net = net;
@@ -285,8 +323,16 @@ impl Step<'_> {
         for at in 0..self.state.nodes.len() {
             let by_clock = key::before(self.clock(at).saturating_sub(self.config.window));
             let node = &mut self.state.nodes[at];
-            node.highest = if node.highest <= by_clock { 0 } else { node.highest };
-            node.raised = if node.raised <= by_clock { 0 } else { node.raised };
+            node.highest = if node.highest <= by_clock {
+                0
+            } else {
+                node.highest
+            };
+            node.raised = if node.raised <= by_clock {
+                0
+            } else {
+                node.raised
+            };
         }
     }
 
@@ -324,7 +370,9 @@ impl Step<'_> {
             Body::Committed { key, .. } => self.state.nodes[to]
                 .copy(key)
                 .is_some_and(|copy| matches!(copy.status, Status::Committed { .. })),
-            Body::Settled { up_to, map: None, .. } => !undecided(to, up_to),
+            Body::Settled {
+                up_to, map: None, ..
+            } => !undecided(to, up_to),
             _ => false,
         }
     }

@@ -3,8 +3,10 @@
 //! A walk is a seed; the same seed gives the same walk on every machine. A counter-example is made
 //! shorter by leaving out what it does not need.
 
+use std::fmt;
+
 use crate::action::{Action, enumerate};
-use crate::close::close;
+use crate::close::{close, is_undecided};
 use crate::config::Config;
 use crate::random::Random;
 use crate::rules::Property;
@@ -37,8 +39,23 @@ pub struct Tally {
     pub closed: u64,
     /// Ring changes that came into force.
     pub changes: u64,
-    /// Items that a second replica took after a ring change.
-    pub retried: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            walks,
+            steps,
+            acked,
+            closed,
+            changes,
+        } = self;
+        write!(
+            f,
+            "{walks} walks of {steps} steps, {acked} writes acknowledged, {changes} ring changes, \
+             {closed} walks that ended undecided and were decided once faults were over"
+        )
+    }
 }
 
 /// How a walk ends.
@@ -81,8 +98,9 @@ fn choose(actions: &[Action], random: &mut Random) -> Option<usize> {
         draw = draw.saturating_sub(*weight);
         here
     })?;
-    let of_kind: Vec<usize> =
-        (0..actions.len()).filter(|i| kind(&actions[*i]) == *chosen).collect();
+    let of_kind: Vec<usize> = (0..actions.len())
+        .filter(|i| kind(&actions[*i]) == *chosen)
+        .collect();
     of_kind.get(random.below(of_kind.len())).copied()
 }
 
@@ -108,11 +126,15 @@ fn walk(config: &Config, seed: u64, steps: usize) -> Walk {
             break;
         }
     }
-    let undecided = crate::close::is_undecided(config, &last);
+    let undecided = is_undecided(config, &last);
     if config.closes && last.broken.is_none() {
         last = close(config, &last, Some(&mut random));
     }
-    Walk { last, actions: taken, undecided }
+    Walk {
+        last,
+        actions: taken,
+        undecided,
+    }
 }
 
 /// Walks from a range of seeds, until one breaks a property.
@@ -128,7 +150,12 @@ pub fn explore(
     for seed in seeds {
         let walk = walk(config, seed, steps);
         if let Some(property) = walk.last.broken {
-            let mut found = CounterExample { property, actions: walk.actions, at_close: false, seed };
+            let mut found = CounterExample {
+                property,
+                actions: walk.actions,
+                at_close: false,
+                seed,
+            };
             found.at_close = replay(config, &found.actions).broken != Some(property);
             return Err(found);
         }
@@ -161,7 +188,16 @@ pub fn known_limits(
             }
             let actions = walk.actions.clone();
             let at_close = replay(config, &actions).limits & property.bit() == 0;
-            found.push((property, 1, CounterExample { property, actions, at_close, seed }));
+            found.push((
+                property,
+                1,
+                CounterExample {
+                    property,
+                    actions,
+                    at_close,
+                    seed,
+                },
+            ));
         }
     }
     found
@@ -173,7 +209,9 @@ pub fn replay(config: &Config, actions: &[Action]) -> State {
         let mut possible = Vec::new();
         enumerate(config, &last, &mut possible);
         let can = possible.contains(action);
-        can.then(|| next(config, &last, *action)).flatten().unwrap_or(last)
+        can.then(|| next(config, &last, *action))
+            .flatten()
+            .unwrap_or(last)
     })
 }
 

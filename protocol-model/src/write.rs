@@ -19,7 +19,11 @@ impl Step<'_> {
         let after = self.state.acked();
         // The clock of the node that took it from the client: as far ahead as one may be.
         let many = self.config.maps.len() > 1;
-        let began = Some(if many { self.state.time + self.config.skew } else { 0 });
+        let began = Some(if many {
+            self.state.time + self.config.skew
+        } else {
+            0
+        });
         let known = &mut self.state.writes[write];
         (known.began, known.after) = (began, after);
         // A first attempt that stamps nothing is one that did not begin.
@@ -47,7 +51,11 @@ impl Step<'_> {
         let now = self.map_at(at, self.clock(at));
         let began = self.state.writes[usize::from(write)].began?;
         // By another clock than the one that may have stamped it.
-        let slack = if self.config.keeps(Rule::QuestionSkew) { self.config.skew } else { 0 };
+        let slack = if self.config.keeps(Rule::QuestionSkew) {
+            self.config.skew
+        } else {
+            0
+        };
         let earlier: Vec<usize> = (0..now)
             .filter(|map| self.end_of(at, *map).is_some_and(|end| end + slack > began))
             .collect();
@@ -92,7 +100,11 @@ impl Step<'_> {
             return None;
         }
         let others = self.others(at, key);
-        let reached = if self.config.keeps(Rule::Named) { self.connected(others) } else { others };
+        let reached = if self.config.keeps(Rule::Named) {
+            self.connected(others)
+        } else {
+            others
+        };
         if others != 0 && self.connected(others) == 0 {
             return None;
         }
@@ -129,7 +141,10 @@ impl Step<'_> {
             self.acknowledge(write, key);
             return;
         }
-        let status = Status::Pending(Pending { named, ..Pending::default() });
+        let status = Status::Pending(Pending {
+            named,
+            ..Pending::default()
+        });
         self.state.nodes[at].put(Item { key, write, status });
         for other in members(named) {
             self.send(at, other, Body::Append { key, write });
@@ -150,14 +165,39 @@ impl Step<'_> {
                     self.send(at, from, Body::Duplicate { key, write, other });
                 }
             }
-            Verdict::Covered { frontier, clock, higher } => {
+            Verdict::Covered {
+                frontier,
+                clock,
+                higher,
+            } => {
                 let front = key::small_front(&frontier);
                 let clock = clock.get() as u16;
                 let higher = higher.is_some() && self.config.keeps(Rule::Yield);
-                self.send(at, from, Body::Covered { key, front, clock, higher });
+                if !self.config.resends && self.has_refused(at, from, key) {
+                    return;
+                }
+                self.send(
+                    at,
+                    from,
+                    Body::Covered {
+                        key,
+                        front,
+                        clock,
+                        higher,
+                    },
+                );
             }
             Verdict::NotNow(_) | Verdict::Busy => {}
         }
+    }
+
+    /// Whether a refusal of a key is under way already. It is final: in the small sizes a later one
+    /// is left out, though it could name a later clock.
+    fn has_refused(&self, at: usize, to: usize, offered: Key) -> bool {
+        self.state.net.iter().any(|message| {
+            (usize::from(message.from), usize::from(message.to)) == (at, to)
+                && matches!(message.body, Body::Covered { key, .. } if key == offered)
+        })
     }
 
     /// Another replica has it: two copies, which is a quorum.
@@ -165,7 +205,9 @@ impl Step<'_> {
         let Some(pending) = self.state.nodes[at].pending(key).copied() else {
             return;
         };
-        let status = Status::Committed { named: pending.named };
+        let status = Status::Committed {
+            named: pending.named,
+        };
         self.state.nodes[at].put(Item { key, write, status });
         self.acknowledge(write, key);
         for other in members(self.others(at, key) & !one(from)) {
@@ -199,10 +241,16 @@ impl Step<'_> {
             .filter(|c| c.write == write && matches!(c.status, Status::Pending(_)))
             .map(|c| c.key)
             .collect();
-        own.into_iter().for_each(|key| node.drop_key(key));
+        for key in own {
+            node.drop_key(key);
+        }
         let twice = node.committed(write).is_some();
         node.highest = node.highest.max(key);
-        node.put(Item { key, write, status: Status::Committed { named: 0 } });
+        node.put(Item {
+            key,
+            write,
+            status: Status::Committed { named: 0 },
+        });
         if twice {
             self.state.violate(Property::OneKey, one(write.into()));
         }
@@ -248,7 +296,11 @@ impl Step<'_> {
         let pending = *pending;
         for other in members(pending.named) {
             let body = if pending.settling {
-                Body::Settle { write, up_to: key, map: None }
+                Body::Settle {
+                    write,
+                    up_to: key,
+                    map: None,
+                }
             } else {
                 Body::Append { key, write }
             };
@@ -280,7 +332,11 @@ impl Step<'_> {
             if key::time(up_to) > far {
                 return; // Not final.
             }
-            let rule = if map.is_some() { Rule::QuestionRaises } else { Rule::RaisedFrontier };
+            let rule = if map.is_some() {
+                Rule::QuestionRaises
+            } else {
+                Rule::RaisedFrontier
+            };
             if self.config.keeps(rule) {
                 let node = &mut self.state.nodes[at];
                 node.raised = node.raised.max(up_to);
@@ -289,7 +345,16 @@ impl Step<'_> {
         if from == at {
             self.settled(at, at, write, (up_to, map), held);
         } else {
-            self.send(at, from, Body::Settled { write, up_to, map, held });
+            self.send(
+                at,
+                from,
+                Body::Settled {
+                    write,
+                    up_to,
+                    map,
+                    held,
+                },
+            );
         }
     }
 
@@ -307,7 +372,11 @@ impl Step<'_> {
             return;
         };
         let node = &mut self.state.nodes[at];
-        let Some(asked) = node.asks.iter_mut().find(|ask| (ask.0, ask.1) == (write, map)) else {
+        let Some(asked) = node
+            .asks
+            .iter_mut()
+            .find(|ask| (ask.0, ask.1) == (write, map))
+        else {
             return;
         };
         if let Some(key) = held {
@@ -339,7 +408,9 @@ impl Step<'_> {
         };
         match held {
             Some(other) if other == key => {
-                let status = Status::Committed { named: pending.named };
+                let status = Status::Committed {
+                    named: pending.named,
+                };
                 node.put(Item { key, write, status });
             }
             Some(_) => node.drop_key(key),
@@ -354,7 +425,9 @@ impl Step<'_> {
     pub fn look_for_lost(&mut self) {
         let one_map = self.config.maps.len() == 1;
         for w in 0..self.state.writes.len() {
-            let Some(key) = self.state.writes[w].acked else { continue };
+            let Some(key) = self.state.writes[w].acked else {
+                continue;
+            };
             if one_map {
                 self.look_for(w, key, 0);
                 continue;
