@@ -10,7 +10,7 @@ use hub::item::Frontier;
 use crate::config::{ANY, FAR, millis};
 use crate::key::{self, Front, Key};
 use crate::rules::{Property, Rule};
-use crate::state::{Reader, Report, Status, one};
+use crate::state::{Reader, Report, Status, has, one};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -80,7 +80,14 @@ impl Step<'_> {
         for (w, write) in self.state.writes.clone().iter().enumerate() {
             let missing = |key: Key| key <= bound && !items.contains(&(key, w as u8));
             if write.acked.is_some_and(missing) {
-                self.state.violate(Property::NothingLost, one(w));
+                // Adopted while the read went on, it comes out below the bound.
+                let adopted = has(self.state.adopted, w);
+                let kind = if adopted {
+                    Property::StableStays
+                } else {
+                    Property::NothingLost
+                };
+                self.state.violate(kind, one(w));
             }
         }
         let (before, known) = self.state.stable.clone();

@@ -54,10 +54,9 @@ pub fn left_out() -> Vec<LeftOut> {
         .collect()
 }
 
-/// Finds the counter-example of a rule that is left out, and leaves out what it does not need.
-pub fn notice(left_out: &LeftOut) -> Option<CounterExample> {
-    let found = walk::explore(&left_out.config, left_out.seeds.clone(), STEPS).err()?;
-    Some(walk::shorten(&left_out.config, &found))
+/// The shortest of the first few counter-examples of a rule that is left out.
+pub fn notice(left_out: &LeftOut, few: usize) -> Option<CounterExample> {
+    walk::shortest(&left_out.config, left_out.seeds.clone(), STEPS, few)
 }
 
 /// Explores everything; `say` is given a line at a time. Answers whether all is as it should be.
@@ -99,7 +98,7 @@ pub fn write(full: bool, say: &mut dyn FnMut(&str)) -> bool {
     holds &= write_known_limits(walks, say);
     say("left out:");
     for left_out in left_out() {
-        match notice(&left_out) {
+        match notice(&left_out, if full { 25 } else { 1 }) {
             Some(found) => say(&format!(
                 "  {:?}: {} ({} steps, {})",
                 left_out.rule,
@@ -126,12 +125,9 @@ pub fn write_known_limits(walks: u64, say: &mut dyn FnMut(&str)) -> bool {
             return false;
         }
     }
-    for (property, times, found) in walk::known_limits(&config, 0..walks, STEPS) {
-        say(&format!(
-            "  {property}: in {times} walks; the first, of seed {}:",
-            found.seed
-        ));
-        tell(&config, &walk::shorten(&config, &found), say);
+    for (_, times, found) in walk::known_limits(&config, 0..walks, STEPS) {
+        say(&format!("  in {times} walks; the shortest found:"));
+        tell(&config, &found, say);
     }
     true
 }

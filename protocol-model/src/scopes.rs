@@ -37,14 +37,14 @@ pub fn small() -> Vec<Whole> {
                 end: 11,
                 ..writes("two writes")
             },
-            1,
+            80_702,
         ),
         whole(
             Config {
                 writes: 1,
                 ..reads("one write, three reports")
             },
-            1,
+            162_895,
         ),
         whole(
             Config {
@@ -52,23 +52,23 @@ pub fn small() -> Vec<Whole> {
                 retries: 1,
                 ..restarts("one write, one restart")
             },
-            1,
+            28_581,
         ),
         whole(
             Config {
                 end: 11,
                 ..one_away("one node away")
             },
-            1,
+            116_032,
         ),
-        whole(handover("handover"), 1),
+        whole(handover("handover"), 40_628),
         whole(
             Config {
                 retries: 0,
                 end: 13,
                 ..change_of_one("one of two replicas changes")
             },
-            1,
+            59_186,
         ),
     ]
 }
@@ -105,7 +105,7 @@ pub fn full() -> Vec<Whole> {
                 frail: A | B,
                 ..handover("handover, one crash")
             },
-            1,
+            401_435,
         ),
         whole(
             Config {
@@ -132,7 +132,7 @@ pub fn full() -> Vec<Whole> {
     ]
 }
 
-/// What is explored at random, and with wipes.
+/// What is explored at random.
 pub fn random() -> Vec<Config> {
     vec![
         one_ring(),
@@ -286,6 +286,7 @@ pub fn one_ring() -> Config {
 pub fn wiped() -> Config {
     Config {
         name: "wiped",
+        writes: 3,
         wipes: 2,
         new_runs: true,
         crashes: 2,

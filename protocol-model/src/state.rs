@@ -326,6 +326,8 @@ pub struct WriteState {
     pub after: Set,
     /// The key that was acknowledged.
     pub acked: Option<Key>,
+    /// Who has stamped it, where disks are lost.
+    pub stamped: Set,
 }
 
 /// A stable read under way, from the first key to as far as it is stable.
@@ -412,9 +414,14 @@ impl Node {
 }
 
 impl State {
-    /// Notes that a property is broken; within the known limit if an adopted write is part of it.
+    /// Notes that a property is broken. It is within the known limit if a write that a wiped
+    /// replica adopted while it was undecided is part of it; an item is lost, or has two keys,
+    /// within that limit only if two coordinators had stamped it.
     pub fn violate(&mut self, property: Property, writes: Set) {
-        if writes & self.adopted != 0 {
+        let of_one = matches!(property, Property::NothingLost | Property::OneKey);
+        let known = members(writes & self.adopted)
+            .any(|write| !of_one || self.writes[write].stamped.count_ones() > 1);
+        if known {
             self.limits |= property.bit();
         } else if self.broken.is_none() {
             self.broken = Some(property);

@@ -58,6 +58,36 @@ impl fmt::Display for Tally {
     }
 }
 
+/// How many counter-examples of one kind are made shorter, to show the shortest.
+const FEW: u64 = 25;
+
+/// The shortest of the first few counter-examples that walks from a range of seeds find, each made
+/// shorter.
+pub fn shortest(
+    config: &Config,
+    seeds: std::ops::Range<u64>,
+    steps: usize,
+    few: usize,
+) -> Option<CounterExample> {
+    let mut best: Option<CounterExample> = None;
+    let (mut from, mut found) = (seeds.start, 0);
+    while found < few && from < seeds.end {
+        let Err(example) = explore(config, from..seeds.end, steps) else {
+            break;
+        };
+        from = example.seed + 1;
+        found += 1;
+        let example = shorten(config, &example);
+        if best
+            .as_ref()
+            .is_none_or(|best| example.actions.len() < best.actions.len())
+        {
+            best = Some(example);
+        }
+    }
+    best
+}
+
 /// How a walk ends.
 struct Walk {
     last: State,
@@ -168,8 +198,8 @@ pub fn explore(
     Ok(tally)
 }
 
-/// The ways in which walks from a range of seeds break properties within the known limit: the
-/// first one for each property, and how many there were.
+/// The ways in which walks from a range of seeds break properties within the known limit: for each
+/// property the shortest one of the first few, made shorter, and how many there were.
 pub fn known_limits(
     config: &Config,
     seeds: std::ops::Range<u64>,
@@ -182,22 +212,31 @@ pub fn known_limits(
             if walk.last.limits & property.bit() == 0 {
                 continue;
             }
-            if let Some(known) = found.iter_mut().find(|known| known.0 == property) {
-                known.1 += 1;
+            let known = found.iter_mut().find(|known| known.0 == property);
+            if let Some((_, times, _)) = known
+                && *times >= FEW
+            {
+                *times += 1;
                 continue;
             }
             let actions = walk.actions.clone();
             let at_close = replay(config, &actions).limits & property.bit() == 0;
-            found.push((
+            let long = CounterExample {
                 property,
-                1,
-                CounterExample {
-                    property,
-                    actions,
-                    at_close,
-                    seed,
-                },
-            ));
+                actions,
+                at_close,
+                seed,
+            };
+            let example = shorten(config, &long);
+            match found.iter_mut().find(|known| known.0 == property) {
+                None => found.push((property, 1, example)),
+                Some((_, times, best)) => {
+                    *times += 1;
+                    if example.actions.len() < best.actions.len() {
+                        *best = example;
+                    }
+                }
+            }
         }
     }
     found

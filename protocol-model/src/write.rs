@@ -108,6 +108,9 @@ impl Step<'_> {
         if others != 0 && self.connected(others) == 0 {
             return None;
         }
+        if self.config.wipes > 0 {
+            self.state.writes[usize::from(write)].stamped |= one(at);
+        }
         self.take(at, key, write, reached);
         Some(())
     }
