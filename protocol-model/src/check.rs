@@ -2,7 +2,7 @@
 
 use std::thread::available_parallelism;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, DiscoveryClassification, HasDiscoveries, Model};
 
 use crate::action::Action;
 use crate::config::Config;
@@ -20,6 +20,8 @@ pub struct Explored {
     pub whole: bool,
     /// The properties that broke, and the shortest way there.
     pub broken: Vec<(&'static str, Vec<Action>)>,
+    /// The kinds of the known limit that were met, and a way there.
+    pub limits: Vec<(&'static str, Vec<Action>)>,
 }
 
 /// Explores every state, breadth first, until a property breaks or that many states were reached.
@@ -33,16 +35,22 @@ pub fn explore(config: &Config, at_most: usize) -> Explored {
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
-    let broken = checker
-        .discoveries()
-        .into_iter()
-        .map(|(name, path)| (name, path.into_actions()))
-        .collect::<Vec<_>>();
+    let (mut broken, mut limits) = (Vec::new(), Vec::new());
+    for (name, path) in checker.discoveries() {
+        let kind = checker.discovery_classification(name);
+        let list = match kind {
+            DiscoveryClassification::Example => &mut limits,
+            DiscoveryClassification::Counterexample => &mut broken,
+        };
+        list.push((name, path.into_actions()));
+    }
+    limits.sort_by_key(|(name, _)| *name);
     Explored {
         unique: checker.unique_state_count(),
         reached: checker.state_count(),
         depth: checker.max_depth(),
         whole: checker.state_count() < at_most && broken.is_empty(),
         broken,
+        limits,
     }
 }

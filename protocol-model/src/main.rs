@@ -1,4 +1,5 @@
-//! Explores the model at its full sizes, for the rehearsal, and prints what `docs/model.md` cites.
+//! Explores the model and prints what was found, with `--full` at the sizes of the rehearsal:
+//! `docs/model.md` cites its output.
 #![allow(clippy::print_stdout, reason = "what was explored is what it is for")]
 
 use std::process::ExitCode;
@@ -6,15 +7,8 @@ use std::process::ExitCode;
 use hub_protocol_model::report;
 
 fn main() -> ExitCode {
-    let full = std::env::args()
-        .skip(1)
-        .any(|argument| argument == "--full");
-    let mut out = String::new();
-    let holds = report::write(full, &mut |line| {
-        println!("{line}");
-        out.push_str(line);
-    });
-    if holds {
+    let full = std::env::args().any(|argument| argument == "--full");
+    if report::write(full, &mut |line| println!("{line}")) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

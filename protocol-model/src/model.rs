@@ -80,7 +80,7 @@ impl Model for Config {
     }
 
     fn properties(&self) -> Vec<Checked<Self>> {
-        vec![
+        let mut all = vec![
             Checked::always("no acknowledged item is lost", |_, s: &State| {
                 s.broken != Some(Property::NothingLost)
             }),
@@ -99,6 +99,24 @@ impl Model for Config {
             Checked::always("nothing stays undecided", |config: &Self, s: &State| {
                 config.is_decided(s)
             }),
-        ]
+        ];
+        if self.wipes > 0 {
+            // Examples of the known limit, to be printed: not what breaks the model.
+            all.extend([
+                Checked::sometimes("known limit: an item is lost", |_, s: &State| {
+                    s.limits & Property::NothingLost.bit() != 0
+                }),
+                Checked::sometimes("known limit: one write, two keys", |_, s: &State| {
+                    s.limits & Property::OneKey.bit() != 0
+                }),
+                Checked::sometimes("known limit: out of order", |_, s: &State| {
+                    s.limits & Property::Order.bit() != 0
+                }),
+                Checked::sometimes("known limit: a stable read changes", |_, s: &State| {
+                    s.limits & Property::StableStays.bit() != 0
+                }),
+            ]);
+        }
+        all
     }
 }

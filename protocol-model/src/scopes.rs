@@ -61,6 +61,7 @@ pub fn small() -> Vec<Whole> {
             },
             116_032,
         ),
+        whole(lost_disk("one write, one lost disk"), 6_012),
         whole(handover("handover"), 40_628),
         whole(
             Config {
@@ -75,60 +76,58 @@ pub fn small() -> Vec<Whole> {
 
 /// What is explored whole in the rehearsal.
 pub fn full() -> Vec<Whole> {
+    let of_two = change_of_one("one of two replicas changes, a fail-over");
+    let vouching = Config {
+        vouching: true,
+        ..handover("handover, members vouch")
+    };
+    let crash = Config {
+        crashes: 1,
+        frail: A | B,
+        ..handover("handover, one crash")
+    };
+    let read = Config {
+        writes: 1,
+        reports: 2,
+        ..handover("handover, a read")
+    };
+    let reports = Config {
+        writes: 2,
+        retries: 0,
+        end: 11,
+        ..reads("two writes, three reports")
+    };
+    let restart = Config {
+        writes: 2,
+        retries: 0,
+        ..restarts("two writes, one restart")
+    };
+    let disk = Config {
+        reports: 2,
+        ..lost_disk("one lost disk, two reports")
+    };
     vec![
         whole(
             Config {
                 writes: 2,
                 ..writes("two writes, longer")
             },
-            1,
+            548_109,
         ),
-        whole(
-            Config {
-                writes: 2,
-                retries: 0,
-                end: 11,
-                ..reads("two writes, three reports")
-            },
-            1,
-        ),
+        whole(reports, 375_360),
+        whole(restart, 890_037),
         whole(
             Config {
                 end: 12,
                 ..one_away("one node away, longer")
             },
-            1,
+            777_235,
         ),
-        whole(
-            Config {
-                crashes: 1,
-                frail: A | B,
-                ..handover("handover, one crash")
-            },
-            401_435,
-        ),
-        whole(
-            Config {
-                vouching: true,
-                ..handover("handover, members vouch")
-            },
-            1,
-        ),
-        whole(
-            Config {
-                writes: 1,
-                reports: 2,
-                ..handover("handover, a read")
-            },
-            1,
-        ),
-        whole(
-            Config {
-                end: 13,
-                ..change_of_one("one of two replicas changes, a fail-over")
-            },
-            1,
-        ),
+        whole(disk, 235_957),
+        whole(crash, 401_435),
+        whole(vouching, 1_024_353),
+        whole(read, 1_064_462),
+        whole(of_two, 763_432),
     ]
 }
 
@@ -209,6 +208,18 @@ fn restarts(name: &'static str) -> Config {
         frail: A,
         end: 11,
         closes: true,
+        ..base(name)
+    }
+}
+
+/// One node loses its disk.
+fn lost_disk(name: &'static str) -> Config {
+    Config {
+        wipes: 1,
+        new_runs: true,
+        frail: B | C,
+        end: 11,
+        writes: 1,
         ..base(name)
     }
 }

@@ -13,7 +13,18 @@ fn explore(sizes: Vec<scopes::Whole>) {
             "{}: {} states, {} reached",
             size.config.name, found.unique, found.reached
         );
+        for (limit, actions) in &found.limits {
+            println!("  {limit}, after {} steps:", actions.len());
+            for action in actions {
+                println!("    {action}");
+            }
+        }
         assert_eq!(found.broken, [], "{}", size.config.name);
+        assert!(
+            found.limits.is_empty() || size.config.wipes > 0,
+            "{:?}",
+            found.limits
+        );
         assert!(found.whole, "{}", size.config.name);
         assert_eq!(found.unique, size.states, "{}", size.config.name);
     }
