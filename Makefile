@@ -36,6 +36,7 @@ bench: build ## Measure the hub beside a bare server that does nothing
 rehearse: build ## Put the hub under faults at full size (long; some of it needs root)
 	$(CARGO) build --release --locked --package cluster-tests
 	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse all
+	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
 	$(CARGO) test --release --locked --package hub --test api -- --ignored
 

@@ -138,6 +138,7 @@ pub fn random() -> Vec<Config> {
         change(),
         two_changes(),
         announced(),
+        left_behind(),
         split(),
         rings(),
     ]
@@ -364,6 +365,17 @@ pub fn announced() -> Config {
         vouching: true,
         slow_disk: true,
         ..change()
+    }
+}
+
+/// A ring without a node that has been away from the start, and is not coming back.
+pub fn left_behind() -> Config {
+    Config {
+        name: "one is left behind",
+        maps: vec![same(A | B | C), same(A | B | D)],
+        crashes: 0,
+        gone: C,
+        ..announced()
     }
 }
 

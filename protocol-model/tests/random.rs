@@ -1,4 +1,5 @@
 //! Beyond what can be explored whole, at random; the same walks on every machine.
+#![allow(clippy::print_stdout, reason = "what was explored is worth reading")]
 
 use hub_protocol_model::report::{STEPS, write_known_limits};
 use hub_protocol_model::{scopes, walk};
