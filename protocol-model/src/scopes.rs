@@ -221,6 +221,7 @@ fn lost_disk(name: &'static str) -> Config {
         frail: B | C,
         end: 11,
         writes: 1,
+        closes: true,
         ..base(name)
     }
 }
@@ -270,6 +271,7 @@ fn change_of_one(name: &'static str) -> Config {
         writes: 1,
         confirms: ANY,
         keepers: A,
+        closes: true,
         ..base(name)
     }
 }
