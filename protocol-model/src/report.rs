@@ -47,7 +47,6 @@ pub fn left_out() -> Vec<LeftOut> {
             };
             let first = match rule {
                 Rule::QuestionRaises => 1_900,
-                Rule::HorizonFirst => 1_300,
                 Rule::AnnouncedKnown => 1_200,
                 Rule::StartFrontier => 600,
                 _ => 0,
