@@ -3,9 +3,10 @@
 CARGO ?= cargo
 HUB_URL ?= http://localhost:8080
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+NODES ?= 4
 RELEASE := $(TARGET)/release/hub
 
-.PHONY: help run build test check demo bench rehearse audit fuzz clean tools
+.PHONY: help run cluster build test check demo bench rehearse audit fuzz clean tools
 
 help: ## List what there is to do
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,10 +15,15 @@ run: build ## Build a hub and start it on http://localhost:8080, with its data i
 	@./demo/hints.sh "$(HUB_URL)"
 	@exec $(RELEASE) serve
 
+cluster: ## Run NODES (4) hubs, ZooKeeper and HAProxy on http://localhost:8080, all in ./cluster-data
+	@./tools/need.sh zookeeper haproxy
+	$(CARGO) build --release --locked --package hub --package cluster-tests --bin hub --bin hub-cluster
+	@exec $(TARGET)/release/hub-cluster --nodes $(NODES) --dir cluster-data
+
 build: ## Build the hub for use
 	$(CARGO) build --release --locked --package hub
 
-test: ## Run every test (installs nothing but Rust packages)
+test: ## Run every test (on Debian it installs ZooKeeper, HAProxy and nftables)
 	./tools/test.sh
 
 check: tools ## Formatting, lints, docs, licences and sources
@@ -33,9 +39,10 @@ bench: build ## Measure the hub beside a bare server that does nothing
 	$(CARGO) build --release --locked --package hub-bench
 	$(TARGET)/release/hub-bench compare --hub $(RELEASE) $(BENCH_ARGS)
 
-rehearse: build ## Put the hub under faults at full size (long; some of it needs root)
-	$(CARGO) build --release --locked --package cluster-tests
-	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse all
+rehearse: ## Put hubs under faults at full size (long; some of it needs root)
+	@./tools/need.sh zookeeper haproxy network
+	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --features hub/faults
+	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
 	$(CARGO) test --release --locked --package hub --test api -- --ignored

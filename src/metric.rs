@@ -47,6 +47,21 @@ pub fn store_failed() {
     counter!("hub_spoke_failures_total").increment(1);
 }
 
+/// A read asked that many replicas.
+pub fn read_asked(replicas: u64) {
+    static KNOWN: LazyLock<(Counter, Counter)> = LazyLock::new(|| {
+        let reads = counter!("hub_reads_total");
+        (reads, counter!("hub_read_replicas_asked_total"))
+    });
+    KNOWN.0.increment(1);
+    KNOWN.1.increment(replicas);
+}
+
+/// Repair found that many items that this node lacked, and fetched them.
+pub fn repaired(items: u64) {
+    counter!("hub_repair_items_total").increment(items);
+}
+
 /// A request was answered.
 pub fn request(route: &'static str, method: &'static str, status: u16, spent: Duration) {
     // Looking a metric up by its labels costs as much as the rest of a small request's accounting,
@@ -114,6 +129,38 @@ pub fn connection_cut(result: &'static str) {
     counter!("hub_http_connections_cut_total", "result" => result).increment(1);
 }
 
+/// A question to another member has an outcome.
+pub fn peer_request(kind: &'static str, result: &'static str, spent: Duration) {
+    counter!("hub_peer_requests_total", "kind" => kind, "result" => result).increment(1);
+    histogram!("hub_peer_request_seconds", "kind" => kind).record(spent);
+}
+
+/// A question of another member was answered, or refused.
+pub fn peer_answered(kind: &'static str, result: &'static str) {
+    counter!("hub_peer_answers_total", "kind" => kind, "result" => result).increment(1);
+}
+
+/// A batch of appends goes to another member.
+pub fn peer_batch(appends: usize) {
+    counter!("hub_peer_batches_total").increment(1);
+    counter!("hub_peer_appends_total").increment(appends as u64);
+}
+
+/// How another member stands: 2 connected, 1 suspect, 0 down.
+pub fn peer_state(peer: &str, state: u8) {
+    gauge!("hub_peer_state", "peer" => peer.to_owned()).set(f64::from(state));
+}
+
+/// The bytes that wait for another member, or for its answer.
+pub fn peer_queue_bytes(peer: &str, bytes: u64) {
+    gauge!("hub_peer_queue_bytes", "peer" => peer.to_owned()).set(bytes as f64);
+}
+
+/// DNS was asked for the address of another member.
+pub fn dns_lookup(result: &'static str) {
+    counter!("hub_dns_lookups_total", "result" => result).increment(1);
+}
+
 /// What is looked at when the metrics are scraped.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Levels {
@@ -170,6 +217,15 @@ pub fn describe(version: &'static str) {
         "hub_http_connections_cut_total",
         "connections refused or cut off"
     );
+    describe_counter!("hub_reads_total", "keys and ranges asked of replicas");
+    describe_counter!(
+        "hub_read_replicas_asked_total",
+        "replicas asked for them; none is asked that is not in a replica set of the time asked about"
+    );
+    describe_counter!(
+        "hub_repair_items_total",
+        "items fetched that other replicas held and this node did not"
+    );
     describe_counter!("hub_spoke_items_total", "items stored");
     describe_counter!("hub_spoke_bytes_total", "bytes of items stored");
     describe_counter!("hub_spoke_batches_total", "batches written");
@@ -199,6 +255,23 @@ pub fn describe(version: &'static str) {
     );
     describe_gauge!("hub_inflight_bytes", "bytes of bodies in flight");
     describe_gauge!("hub_node_ready", "1 while the node can serve");
+    describe_counter!("hub_peer_requests_total", "questions to other members");
+    describe_histogram!(
+        "hub_peer_request_seconds",
+        "from a question to another member to its answer"
+    );
+    describe_counter!(
+        "hub_peer_answers_total",
+        "questions of other members answered"
+    );
+    describe_counter!("hub_peer_batches_total", "batches of appends to others");
+    describe_counter!("hub_peer_appends_total", "appends in these batches");
+    describe_gauge!("hub_peer_state", "2 connected, 1 suspect, 0 down");
+    describe_gauge!(
+        "hub_peer_queue_bytes",
+        "bytes that wait for a member or its answer"
+    );
+    describe_counter!("hub_dns_lookups_total", "DNS look-ups of other members");
 }
 
 /// The buckets of every histogram of durations, in seconds: 50 µs to 10 s.

@@ -2,6 +2,7 @@
 //!
 //! The only module that knows all others.
 
+mod joining;
 mod opener;
 mod running;
 mod settings;
@@ -18,25 +19,30 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::joining::{full_host_name, register};
 use self::opener::Opener;
 use self::running::{Running, upkeep};
 use self::settings::{
-    api_settings, durability, edges_of, membership, millis, properties, store_options, tls_acceptor,
+    api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
 };
 use crate::channel::config::Defaults;
-use crate::channel::{ChannelError, Channels, LocalReplica, ReadSettings, Reads, Writes};
+use crate::channel::{
+    ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService,
+    WriteSettings, Writes,
+};
 use crate::cluster::{
-    Coordination, CoordinationError, DataFolder, EmbeddedCoordination, Identity, IdentityError,
-    JoinError, Life, Phase, RingView, join, keep_confirming,
+    ChannelBook, ClusterError, CoordinationError, DataFolder, Identity, IdentityError, Life, Phase,
+    RingService, RingView,
 };
 use crate::config::Config;
-use crate::env::{HubClock, OsRandom, Random, SystemClock};
+use crate::env::{HubClock, OsRandom, Random, clock_source};
 use crate::http::api::{Api, Core, Operations};
 use crate::http::body::Inflight;
 use crate::http::links::Authority;
 use crate::item::NodeSlot;
 use crate::metric;
 use crate::ops::{Node, NodeFacts};
+use crate::peer::{PeerClientError, SecretError};
 use crate::spoke::accept::Limits;
 use crate::spoke::{OpenError, ReplicaSettings, StoreId};
 
@@ -70,9 +76,18 @@ pub enum NodeError {
     /// Coordination did not start.
     #[error("coordination: {0}")]
     Coordination(#[from] CoordinationError),
-    /// It did not get into the ring.
+    /// It cannot take part in the cluster.
     #[error(transparent)]
-    Join(#[from] JoinError),
+    Cluster(#[from] ClusterError),
+    /// The secret of the cluster cannot be used.
+    #[error("cluster.secret_file: {0}")]
+    Secret(#[from] SecretError),
+    /// Other members cannot be asked.
+    #[error(transparent)]
+    Peers(#[from] PeerClientError),
+    /// Other members would not find it.
+    #[error("this host is called localhost, by which other nodes do not find it: set node.fqdn")]
+    Localhost,
     /// The channels could not be read.
     #[error(transparent)]
     Channels(#[from] ChannelError),
@@ -106,6 +121,9 @@ pub enum Stop {
     Now,
 }
 
+/// The pause before coordination is asked again at a start.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// How long a client waits for a write at the most.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -119,9 +137,14 @@ pub async fn run(
     stop: watch::Receiver<Stop>,
 ) -> Result<(), NodeError> {
     let random = OsRandom;
-    let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
+    let clock = Arc::new(HubClock::start(clock_source()));
     let folder = DataFolder::open(&config.node.data_dir)?;
-    let host = host_name();
+    let clustered = config.zookeeper.servers.is_some();
+    let full = clustered.then(full_host_name).flatten();
+    let host = config.node.fqdn.clone().or(full).unwrap_or_else(host_name);
+    if clustered && host == "localhost" {
+        return Err(NodeError::Localhost);
+    }
     let identity = Identity::load(&folder, config.node.fqdn.as_deref(), &host, &random)?;
     let life = Arc::new(Life::default());
     let view = RingView::new(identity.member.clone());
@@ -132,6 +155,10 @@ pub async fn run(
 
     let public = listen("http.listen", config.http.listen).await?;
     let ops = listen("ops.listen", config.ops.listen).await?;
+    let peer_listener = match &config.zookeeper.servers {
+        Some(_) => Some(listen("peer.listen", config.peer.listen).await?),
+        None => None,
+    };
     let public_address = public.local_addr().unwrap_or(config.http.listen);
     let node_name = format!("{host}:{}", public_address.port());
     // A host's name need not be one that a URL may hold; its address always is.
@@ -147,6 +174,7 @@ pub async fn run(
             started: clock.now(),
             durability: durability(&config),
             read_only: config.node.read_only,
+            grace_seconds: config.ring.grace_seconds,
             properties: properties(&config),
         },
         life: Arc::clone(&life),
@@ -189,6 +217,9 @@ pub async fn run(
         view: &view,
         local: &local,
         channels: &channels,
+        public: &node_name,
+        peer_listener,
+        stopped: edges_stopped.clone(),
     };
     let mut stopping = stop.clone();
     // A node that is told to stop while it starts does not finish starting.
@@ -256,6 +287,12 @@ struct Starting<'a> {
     view: &'a Arc<RingView>,
     local: &'a Arc<LocalReplica>,
     channels: &'a Arc<OnceLock<Arc<Channels>>>,
+    /// `host:port` of the listener for clients.
+    public: &'a str,
+    /// The listener for other members, in a cluster.
+    peer_listener: Option<TcpListener>,
+    /// When it is to stop answering them.
+    stopped: watch::Receiver<bool>,
 }
 
 impl Starting<'_> {
@@ -267,51 +304,86 @@ impl Starting<'_> {
     ) -> Result<(Arc<Running>, JoinHandle<()>), NodeError> {
         let Self { config, clock, .. } = self;
         self.life.enter(Phase::Joining);
-        let path = self.folder.join("coordination.redb");
-        let opening = {
-            let clock = Arc::clone(clock);
-            tokio::task::spawn_blocking(move || EmbeddedCoordination::open(&path, clock))
-        };
-        let coordination = opening.await.map_err(|_| NodeError::Ended {
-            what: "opening the coordination database",
-        })??;
-        let coordination: Arc<dyn Coordination> = Arc::new(coordination);
-        let settings = membership(config, clock.now());
-        let (incarnation, slot) = join(&*coordination, self.view, clock, &settings).await?;
-        tracing::info!(
-            incarnation = incarnation.0,
-            ring = self.view.history().newest().map(hub_ring::RingMap::version),
-            "joined"
-        );
-        let lease = settings.policy.lease_millis;
-        let confirming = tokio::spawn(keep_confirming(
-            Arc::clone(&coordination),
-            Arc::clone(self.view),
-            Arc::clone(clock),
-            lease,
-        ));
+        let began = clock.now();
+        let joined = register(config, self.folder, self.view, clock, self.public).await?;
+        let cluster = &joined.cluster;
+        let coordination = Arc::clone(cluster.coordination());
         let defaults = Defaults {
             ttl_days: config.channel.ttl_days,
             protect: config.channel.protect,
         };
-        let loaded = Channels::load(Arc::clone(&coordination), Arc::clone(clock), defaults);
-        let channels = loaded.await?;
+        let channels = loop {
+            let loading =
+                Channels::load(Arc::clone(&coordination), Arc::clone(clock), defaults.clone());
+            match loading.await {
+                Err(ChannelError::Coordination(error)) if joined.link.is_some() => {
+                    tracing::warn!(%error, "the channels could not be read yet");
+                    tokio::time::sleep(AGAIN).await;
+                }
+                other => break other?,
+            }
+        };
         // Set once, here.
         let _ = self.channels.set(Arc::clone(&channels));
+        cluster.set_channels(Arc::clone(&channels) as Arc<dyn ChannelBook>);
+        tokio::spawn(Arc::clone(&channels).follow());
         let limits = Limits {
             accept_window: millis(config.spoke.accept_window_ms),
             max_skew: millis(config.cluster.max_skew_ms),
         };
+        let peers = Arc::clone(&joined.peers);
         let reads = Arc::new(Reads::new(
             Arc::clone(self.view),
             Arc::clone(self.local),
             Arc::clone(&channels),
+            Arc::clone(&peers),
             Arc::clone(clock),
             ReadSettings {
                 limits,
                 stable_millis: millis(config.read.stable_seconds.saturating_mul(1000)),
+                hedge: Duration::from_millis(config.peer.hedge_ms),
             },
         ));
+        let repair = Arc::new(Repair::new(
+            Arc::clone(self.view),
+            Arc::clone(self.local),
+            Arc::clone(&channels),
+            Arc::clone(&peers),
+            Arc::clone(clock),
+            began,
+            limits.max_skew,
+        ));
+        let writes = Arc::new(Writes::new(
+            Arc::clone(self.view),
+            Arc::clone(self.local),
+            Arc::clone(&channels),
+            Arc::clone(&peers),
+            Arc::clone(clock),
+            random,
+            WriteSettings {
+                deadline: WRITE_DEADLINE,
+                patience: Duration::from_millis(config.peer.append_timeout_ms * 3 / 2),
+                max_skew: limits.max_skew,
+            },
+        ));
+        if let (Some(link), Some(listener)) = (&joined.link, self.peer_listener) {
+            let service = ReplicaService::new(
+                Arc::clone(self.view),
+                Arc::clone(self.local),
+                Arc::clone(&channels),
+                Arc::clone(&writes),
+                limits.max_skew,
+            );
+            let rings = Arc::clone(cluster) as Arc<dyn RingService>;
+            link.serve(config, listener, Arc::new(service), rings, self.stopped);
+            link.follow(Arc::clone(self.view));
+        }
+        let confirming = cluster.start(joined.ring_peers());
+        let slot = cluster.joined().await;
+        tracing::info!(
+            ring = self.view.history().newest().map(hub_ring::RingMap::version),
+            "joined"
+        );
         let opener = Opener {
             path: self.folder.join("spoke"),
             options: store_options(config),
@@ -327,22 +399,23 @@ impl Starting<'_> {
                 dedup_window: millis(config.spoke.idempotency_minutes.saturating_mul(60_000)),
                 dedup_bytes: config.spoke.idempotency_bytes,
                 patience: WRITE_DEADLINE,
+                stage_bytes: usize::try_from(config.peer.stage_bytes).unwrap_or(usize::MAX),
+                staged_bytes_max: usize::try_from(config.limits.inflight_bytes)
+                    .unwrap_or(usize::MAX),
             },
             life: Arc::clone(self.life),
+            view: Arc::clone(self.view),
+            peers: Arc::clone(&peers),
+            repair,
         };
         self.life
             .enter(Phase::Warming("opening the store".to_owned()));
-        let replica = opener.open().await?;
-        self.local.set(replica);
+        let opened = opener.open().await?;
+        self.local.set(Arc::clone(&opened.replica));
+        opener.warm(&opened).await;
         api.open(Core {
             channels: Arc::clone(&channels),
-            writes: Writes::new(
-                Arc::clone(self.view),
-                Arc::clone(self.local),
-                Arc::clone(clock),
-                random,
-                WRITE_DEADLINE,
-            ),
+            writes,
             reads: Arc::clone(&reads),
         });
         self.life.enter(Phase::Ready);
@@ -352,7 +425,7 @@ impl Starting<'_> {
             life: Arc::clone(self.life),
             channels,
             reads,
-            coordination,
+            cluster: Arc::clone(cluster),
             confirming: confirming.abort_handle(),
         };
         Ok((Arc::new(running), confirming))

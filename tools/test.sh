@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Runs every test there is. Needs a Rust toolchain and a C compiler, and installs nothing else.
+# Runs every test there is. Needs a Rust toolchain and a C compiler. The tests of clusters run a real
+# ZooKeeper and HAProxy, which are installed on Debian and Ubuntu if they are not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 
+./tools/need.sh zookeeper haproxy network
 "$cargo" fmt --all --check
-# The hub itself first: the tests of cluster-tests start it as a process.
-"$cargo" build --locked --package hub
-"$cargo" test --locked --workspace --no-fail-fast "$@"
+# The hub itself first: the tests of cluster-tests start it as a process, and put it under faults.
+"$cargo" build --locked --package hub --features faults
+"$cargo" test --locked --workspace --features hub/faults --no-fail-fast "$@"

@@ -1,5 +1,7 @@
 //! A client of a hub, which tells what is known from what is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,26 +43,42 @@ pub enum Content {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: String,
+    bases: Arc<[String]>,
+    /// The number of requests that were sent.
+    sent: Arc<AtomicUsize>,
 }
 
 impl Client {
     /// A client of the hub at that URL.
     pub fn new(base: &str) -> Self {
+        Self::of(vec![base.to_owned()])
+    }
+
+    /// A client of the hubs at those URLs, which asks them by turns.
+    pub fn of(bases: Vec<String>) -> Self {
+        Self::patient(bases, Duration::from_secs(30))
+    }
+
+    /// As [`Self::of`], for a client that waits no longer than that for an answer.
+    pub fn patient(bases: Vec<String>, patience: Duration) -> Self {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .tcp_nodelay(true)
-            .timeout(Duration::from_secs(30))
+            .timeout(patience)
             .build();
         Self {
             http: http.expect("a client without special wishes"),
-            base: base.to_owned(),
+            bases: bases.into(),
+            sent: Arc::default(),
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+    /// How it is asked: the request without a body.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let turn = self.sent.fetch_add(1, Ordering::Relaxed);
+        let base = &self.bases[turn % self.bases.len()];
+        self.http.request(method, format!("{base}{path}"))
     }
 
     /// Sends a request without a body; gives status and body.

@@ -1,67 +1,81 @@
 //! A hub process: the words that scenarios are written in.
 //!
 //! A [`Hub`] outlives its processes: it is a data folder, an address and settings, on which one
-//! process after the other is started. Each has a loopback address of its own, so that hubs of
-//! tests that run at the same time, and later the nodes of one cluster, do not meet.
+//! process after the other is started. Each has an address of its own, so that hubs of tests that
+//! run at the same time, and the nodes of one cluster, can all use the same ports.
+
+mod binary;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::ExitStatusExt as _;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
-use tempfile::TempDir;
 
+use self::binary::binary;
+use crate::address::free_address;
 use crate::client::Client;
-use crate::failure::{Failure, Outcome};
-use crate::wait::{now, until};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::folder::Folder;
+use crate::network::Host;
+use crate::process::{Process, casualty, explained};
+use crate::wait::until;
 
 /// The longest that a hub may take to get ready or to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The name of every hub here.
 pub const MEMBER: &str = "hub-under-test";
-const HTTP_PORT: u16 = 8080;
-const OPS_PORT: u16 = 8082;
+/// Where clients connect.
+pub const HTTP_PORT: u16 = 8080;
+/// Where other hubs connect.
+pub const PEER_PORT: u16 = 8081;
+/// Where operators connect.
+pub const OPS_PORT: u16 = 8082;
 
 /// A hub: its folder, its address and its settings, and the process if one runs.
 pub struct Hub {
+    /// Ends before its folder goes.
+    process: Option<Process>,
     binary: PathBuf,
-    /// A folder of its own, which goes with it, unless the test failed.
-    home: Option<TempDir>,
+    /// A folder of its own, for its log and, mostly, its data.
+    home: Folder,
     data: PathBuf,
-    address: Ipv4Addr,
+    host: Host,
     settings: BTreeMap<String, String>,
     open_files: Option<u64>,
-    process: Option<Child>,
-    started: Instant,
 }
 
 impl Hub {
-    /// A hub with a new folder; nothing runs yet.
+    /// A hub alone, with a new folder; nothing runs yet.
     ///
     /// # Errors
     /// [`Failure`] if there is no hub program to run.
     pub fn new() -> Outcome<Self> {
-        let home = tempfile::Builder::new().prefix("hub-fault-").tempdir()?;
+        let host = Host::here(free_address()?);
+        Self::at(host, Folder::temporary("hub-fault-")?, MEMBER)
+    }
+
+    /// A hub of that name at that place; nothing runs yet.
+    ///
+    /// # Errors
+    /// [`Failure`] if there is no hub program to run.
+    pub fn at(host: Host, home: Folder, fqdn: &str) -> Outcome<Self> {
         let data = home.path().join("data");
-        let address = free_address()?;
+        let address = host.address();
         let mut hub = Self {
+            process: None,
             binary: binary()?,
-            home: Some(home),
+            home,
             data: PathBuf::new(),
-            address,
+            host,
             settings: BTreeMap::new(),
             open_files: None,
-            process: None,
-            started: now(),
         };
         hub.keep_data_in(&data);
-        hub.set("HUB_NODE_FQDN", MEMBER);
+        hub.set("HUB_NODE_FQDN", fqdn);
         hub.set("HUB_HTTP_LISTEN", format!("{address}:{HTTP_PORT}"));
         hub.set("HUB_OPS_LISTEN", format!("{address}:{OPS_PORT}"));
         hub.set("HUB_SHUTDOWN_DELAY_SECONDS", 0);
@@ -100,10 +114,6 @@ impl Hub {
         self
     }
 
-    fn home(&self) -> &Path {
-        self.home.as_ref().map_or(Path::new("."), TempDir::path)
-    }
-
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data
@@ -116,17 +126,37 @@ impl Hub {
 
     /// The file that its processes log to.
     pub fn log(&self) -> PathBuf {
-        self.home().join("hub.log")
+        self.home.path().join("hub.log")
     }
 
     /// The base of its URLs, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}:{HTTP_PORT}", self.address)
+        format!("http://{}:{HTTP_PORT}", self.host.address())
     }
 
     /// Where clients connect.
     pub fn address(&self) -> std::net::SocketAddr {
-        (self.address, HTTP_PORT).into()
+        (self.ip(), HTTP_PORT).into()
+    }
+
+    /// Its address, without a port.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.host.address()
+    }
+
+    /// The base of its URLs for operators, without a slash at the end.
+    pub fn ops_url(&self) -> String {
+        format!("http://{}:{OPS_PORT}", self.ip())
+    }
+
+    /// Where on the network it is.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Whether a process of it was started and not ended by us.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
     }
 
     /// A client of it.
@@ -141,7 +171,7 @@ impl Hub {
     pub fn pid(&self) -> Outcome<u32> {
         let process = self.process.as_ref();
         process
-            .map(Child::id)
+            .map(Process::pid)
             .ok_or_else(|| Failure::new("the hub does not run"))
     }
 
@@ -153,11 +183,7 @@ impl Hub {
         if self.process.is_some() {
             return Err(Failure::new("the hub runs already"));
         }
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log())?;
-        let mut command = match self.open_files {
+        let program = match self.open_files {
             None => Command::new(&self.binary),
             Some(limit) => {
                 // A limit is inherited, and only a process can lower its own without a race.
@@ -167,18 +193,13 @@ impl Hub {
                 command
             }
         };
-        let process = command
+        let mut command = self.host.command(program);
+        command
             .arg("serve")
-            .env_clear()
             .env("RUST_BACKTRACE", "1")
             .envs(&self.settings)
-            .current_dir(self.home())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.started = now();
-        self.process = Some(process);
+            .current_dir(self.home.path());
+        self.process = Some(Process::spawn("the hub", &command, &self.log())?);
         Ok(())
     }
 
@@ -188,9 +209,11 @@ impl Hub {
     /// [`Failure`] if it ends or takes too long.
     pub async fn ready(&mut self) -> Outcome<Duration> {
         let client = self.client();
-        let started = self.started;
+        let process = self.process.as_mut();
+        let process = process.ok_or_else(|| Failure::new("the hub was not started"))?;
+        let started = process.started();
         let waited = until("/health answers 200", PATIENCE, async || {
-            if let Some(status) = self.ended() {
+            if let Some(status) = process.ended() {
                 return Some(Err(Failure(format!("the hub ended with {status}"))));
             }
             match client.health().await {
@@ -200,7 +223,7 @@ impl Hub {
         });
         match waited.await {
             Ok(Ok(took)) => Ok(took),
-            Ok(Err(error)) | Err(error) => Err(self.explained(&error)),
+            Ok(Err(error)) | Err(error) => Err(process.explained(&error)),
         }
     }
 
@@ -218,18 +241,10 @@ impl Hub {
     /// # Errors
     /// [`Failure`] if none runs.
     pub fn kill(&mut self) -> Outcome<()> {
-        let mut process = self
-            .process
-            .take()
-            .ok_or_else(|| Failure::new("there is no hub to kill"))?;
-        process.kill()?;
-        let status = process.wait()?;
-        if status.signal() == Some(9) {
-            Ok(())
-        } else {
-            let error = Failure(format!("the hub had ended before it was killed: {status}"));
-            Err(self.explained(&error))
-        }
+        let process = self.process.take();
+        process
+            .ok_or_else(|| Failure::new("there is no hub to kill"))?
+            .kill()
     }
 
     /// Asks the process to stop, and waits until it has.
@@ -237,16 +252,42 @@ impl Hub {
     /// # Errors
     /// [`Failure`] if it does not end, or not in order.
     pub async fn stop(&mut self) -> Outcome<()> {
-        self.signal(Signal::TERM)?;
-        let ended = until("the hub stops", PATIENCE, async || self.ended()).await;
-        match ended {
-            Ok(status) if status.success() => {
-                self.process = None;
-                Ok(())
-            }
-            Ok(status) => Err(self.explained(&Failure(format!("the hub ended with {status}")))),
-            Err(error) => Err(self.explained(&error)),
+        self.ask_to_stop()?;
+        self.stopped().await
+    }
+
+    /// Asks the process to stop.
+    ///
+    /// # Errors
+    /// [`Failure`] if none runs.
+    pub fn ask_to_stop(&self) -> Outcome<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Waits until the process that was asked to stop has.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not end, or not in order.
+    pub async fn stopped(&mut self) -> Outcome<()> {
+        let process = self.process.take();
+        let process = process.ok_or_else(|| Failure::new("there is no hub to stop"))?;
+        let status = process.ends(PATIENCE).await?;
+        ensure(status.success(), || format!("the hub ended with {status}"))
+            .map_err(|error| explained(&error, &self.log()))
+    }
+
+    /// Removes its data.
+    ///
+    /// # Errors
+    /// [`Failure`] if it runs.
+    pub fn wipe(&mut self) -> Outcome<()> {
+        ensure(!self.runs(), || {
+            "the hub runs; stop it before it is wiped".to_owned()
+        })?;
+        if self.data.exists() {
+            std::fs::remove_dir_all(&self.data)?;
         }
+        Ok(())
     }
 
     /// Stops the process where it is, until it is resumed.
@@ -314,83 +355,14 @@ impl Hub {
     }
 
     fn signal(&self, signal: Signal) -> Outcome<()> {
-        let pid = i32::try_from(self.pid()?).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| Failure::new("the process has no number"))?;
-        kill_process(pid, signal).map_err(|error| Failure(error.to_string()))
+        let process = self.process.as_ref();
+        process
+            .ok_or_else(|| Failure::new("the hub does not run"))?
+            .signal(signal)
     }
 
-    /// How the process has ended, if it has.
-    fn ended(&mut self) -> Option<ExitStatus> {
-        self.process.as_mut()?.try_wait().ok().flatten()
+    /// The process that has ended by itself, if it has; then none runs.
+    pub fn casualty(&mut self) -> Option<Failure> {
+        casualty(&mut self.process)
     }
-
-    /// A failure with the end of the log.
-    fn explained(&self, error: &Failure) -> Failure {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(15)..];
-        Failure(format!("{error}; its log ends:\n{}", tail.join("\n")))
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // It may have ended by itself; nothing of it is left either way.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-        if std::thread::panicking()
-            && let Some(home) = self.home.take()
-        {
-            let kept = home.keep();
-            let _ = File::create(kept.join("KEPT-BECAUSE-A-TEST-FAILED"));
-        }
-    }
-}
-
-/// A loopback address that nobody listens at. A hub keeps its address when it restarts, and no
-/// client is ever given it as its own: those start from 127.0.0.1.
-fn free_address() -> Outcome<Ipv4Addr> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..500 {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let [_, _, high, low] = std::process::id().to_be_bytes();
-        let second = 100 + (number % 100) as u8;
-        let address = Ipv4Addr::new(127, second, high, low.clamp(1, 254));
-        let free = |port| TcpListener::bind((address, port)).is_ok();
-        if free(HTTP_PORT) && free(OPS_PORT) {
-            return Ok(address);
-        }
-    }
-    Err(Failure::new("no loopback address is free"))
-}
-
-/// The hub program: `HUB_BIN`, or the one in the target folder that this program is of.
-fn binary() -> Outcome<PathBuf> {
-    if let Some(named) = std::env::var_os("HUB_BIN") {
-        let named = PathBuf::from(named);
-        if named.is_file() {
-            // Processes have a working directory of their own.
-            return Ok(named.canonicalize()?);
-        }
-        return Err(Failure(format!("HUB_BIN is {}: no file", named.display())));
-    }
-    let own = std::env::current_exe()?;
-    // target/PROFILE/rehearse, or target/PROFILE/deps/TEST-HASH
-    let folders = own.ancestors().skip(1).take(3);
-    let mut found = folders.clone().map(|folder| folder.join("hub"));
-    if let Some(found) = found.find(|path| path.is_file()) {
-        return Ok(found);
-    }
-    let target = folders.last().unwrap_or(Path::new("target"));
-    let profiles = ["rehearse", "release", "debug"].iter();
-    let mut found = profiles.map(|profile| target.join(profile).join("hub"));
-    found.find(|path| path.is_file()).ok_or_else(|| {
-        Failure(format!(
-            "there is no hub program under {}: `make test` builds it first; \
-             or run `cargo build`, or set HUB_BIN",
-            target.display()
-        ))
-    })
 }

@@ -6,6 +6,10 @@
 //! with what the hub promises. [`faults`] puts them together, a module for each fault, in two
 //! sizes: a small one for `cargo test`, and the full one for the `rehearse` program.
 //!
+//! [`cluster::Cluster`] is several hubs and a real ZooKeeper, [`script`] the language in which it is
+//! said what is done to them, and [`scenarios`] are to clusters what [`faults`] are to a hub alone.
+//! The `hub-cluster` program (`make cluster`) runs one to try things on.
+//!
 //! What a run shows is what it did: a fault that never came, or a load that was never answered,
 //! fails a run just as a lost item does.
 
@@ -17,16 +21,28 @@
     reason = "a harness that cannot go on has failed, and says so"
 )]
 
+pub mod address;
+pub mod balancer;
 pub mod check;
 pub mod client;
+pub mod cluster;
 pub mod disk;
 pub mod failure;
 pub mod faults;
+pub mod folder;
 pub mod history;
 pub mod hub;
 pub mod item;
 pub mod latency;
 pub mod load;
+pub mod metrics;
+pub mod network;
+pub mod process;
 pub mod random;
+pub mod rings;
+pub mod scenarios;
+pub mod script;
+pub mod skew;
 pub mod survey;
 pub mod wait;
+pub mod zookeeper;

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Client};
+use crate::failure::{Outcome, ensure};
 use crate::history::{Listing, Recorder, Standing, WriteNumber};
 use crate::item::{ItemName, Key};
 use crate::random::Choices;
@@ -44,15 +45,33 @@ struct Shared {
     trickling: AtomicBool,
     acked: AtomicU64,
     refusals: Mutex<BTreeMap<u16, Refusals>>,
+    /// Inserts that nobody answered, or of which nothing is known.
+    unanswered: Mutex<Refusals>,
+    /// Lists that did not come.
+    unread: Mutex<Refusals>,
+    /// The longest that an insert took which was acknowledged, in microseconds.
+    longest: AtomicU64,
 }
 
-/// Inserts that were refused with the same status.
+/// Requests that failed in the same way.
 #[derive(Debug, Clone, Default)]
 pub struct Refusals {
     /// How many.
     pub count: u64,
     /// What the last one said.
     pub text: String,
+}
+
+impl Refusals {
+    fn add(&mut self, text: &str) {
+        self.count += 1;
+        text.clone_into(&mut self.text);
+    }
+
+    fn none(&self, what: &str) -> Outcome<()> {
+        let Self { count, text } = self;
+        ensure(*count == 0, || format!("{count} {what}, the last: {text}"))
+    }
 }
 
 /// While it exists no client talks to the hub.
@@ -77,6 +96,9 @@ impl Load {
             trickling: AtomicBool::new(false),
             acked: AtomicU64::new(0),
             refusals: Mutex::default(),
+            unanswered: Mutex::default(),
+            unread: Mutex::default(),
+            longest: AtomicU64::new(0),
             plan,
         });
         let mut clients = JoinSet::new();
@@ -121,6 +143,23 @@ impl Load {
         refusals.get(&status).map_or(0, |refused| refused.count)
     }
 
+    /// Fails unless every insert was acknowledged and every list came.
+    ///
+    /// # Errors
+    /// [`Failure`] that says how many did not, and the last answer.
+    pub fn untroubled(&self) -> Outcome<()> {
+        for (status, refused) in self.refusals() {
+            refused.none(&format!("inserts were answered {status}"))?;
+        }
+        self.shared.unanswered().none("inserts were not answered")?;
+        self.shared.unread().none("lists did not come")
+    }
+
+    /// The longest that an insert took which was acknowledged, since this was last asked.
+    pub fn longest(&self) -> Duration {
+        Duration::from_micros(self.shared.longest.swap(0, Ordering::Relaxed))
+    }
+
     /// Waits until every client has its answer, and keeps them from asking again.
     pub async fn quiet(&self) -> Quiet {
         Quiet {
@@ -149,6 +188,15 @@ impl Shared {
 
     fn refusals(&self) -> MutexGuard<'_, BTreeMap<u16, Refusals>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Refusals> {
+        let unanswered = self.unanswered.lock();
+        unanswered.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Refusals> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn breathe(&self, choices: &Choices) {
@@ -226,19 +274,20 @@ impl Shared {
         let _talking = self.quiet.read().await;
         let key = keyed.then(|| item.to_string());
         let trying = self.recorder.trying(write);
+        let began = crate::wait::now();
         let answer = self.client.insert(item, key.as_deref()).await;
         trying.ended(&answer);
         match &answer {
             Answer::Acked(_) => {
+                let took = began.elapsed().as_micros() as u64;
+                self.longest.fetch_max(took, Ordering::Relaxed);
                 self.acked.fetch_add(1, Ordering::Relaxed);
             }
             Answer::Refused(status, text) => {
-                let mut refusals = self.refusals();
-                let refused = refusals.entry(*status).or_default();
-                refused.count += 1;
-                refused.text.clone_from(text);
+                self.refusals().entry(*status).or_default().add(text);
             }
-            Answer::Unreachable | Answer::Unknown(_) => {}
+            Answer::Unreachable => self.unanswered().add("nobody listens"),
+            Answer::Unknown(text) => self.unanswered().add(text),
         }
         answer
     }
@@ -306,8 +355,9 @@ impl Shared {
                 Some(last) => format!("/channel/{channel}/{last}/next/{page}"),
                 None => format!("/channel/{channel}/earliest/{page}"),
             };
-            if let Ok((keys, _)) = self.client.list(&path, true).await {
-                walked.extend(keys);
+            match self.client.list(&path, true).await {
+                Ok((keys, _)) => walked.extend(keys),
+                Err(failure) => self.unread().add(&failure.0),
             }
             let Some(last) = walked.last() else { continue };
             if choices.percent(20) {

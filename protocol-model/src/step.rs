@@ -164,7 +164,8 @@ impl Step<'_> {
                 Status::Committed { .. } => false,
             };
             if holds {
-                promises.accept(key::shipped(copy.key), WriteId(copy.write.into()));
+                let own = !matches!(copy.status, Status::Queued { named: 0 });
+                promises.accept(key::shipped(copy.key), WriteId(copy.write.into()), own);
             }
         }
         let clock = millis(self.clock(at));

@@ -25,23 +25,20 @@ pub fn stable_bound(members: usize, frontiers: &[Frontier]) -> Option<Frontier> 
 pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Option<ItemKey>) {
     let mut complete_to: Option<ItemKey> = None;
     for report in &reports {
-        if let (true, Some(last)) = (report.cut, report.entries.last()) {
+        if let Some(last) = report.complete_to {
             complete_to = Some(match (complete_to, direction) {
-                (None, _) => last.key,
-                (Some(key), Direction::Ascending) => key.min(last.key),
-                (Some(key), Direction::Descending) => key.max(last.key),
+                (None, _) => last,
+                (Some(key), Direction::Ascending) => key.min(last),
+                (Some(key), Direction::Descending) => key.max(last),
             });
         }
     }
     let mut keys: Vec<ItemKey> = match <[Report; 1]>::try_from(reports) {
         // One replica's list is sorted already.
-        Ok([only]) => only.entries.into_iter().map(|entry| entry.key).collect(),
+        Ok([only]) => only.keys,
         Err(several) => {
-            let mut keys: Vec<ItemKey> = several
-                .into_iter()
-                .flat_map(|report| report.entries)
-                .map(|entry| entry.key)
-                .collect();
+            let mut keys: Vec<ItemKey> =
+                several.into_iter().flat_map(|report| report.keys).collect();
             keys.sort_unstable();
             keys.dedup();
             if direction == Direction::Descending {
@@ -65,22 +62,9 @@ mod tests {
 
     use super::*;
     use crate::env::Millis;
-    use crate::spoke::{ChannelId, Entry, ItemFlags, WriteId};
 
     fn key(millis: i64) -> ItemKey {
         ItemKey::first_of(Millis::new(millis)).successor()
-    }
-
-    fn entry(millis: i64) -> Entry {
-        Entry {
-            channel: ChannelId(1),
-            key: key(millis),
-            offset: 0,
-            body_len: 0,
-            flags: ItemFlags::default(),
-            removed: false,
-            write_id: WriteId(0),
-        }
     }
 
     #[test]
@@ -113,11 +97,13 @@ mod tests {
             let mut reports = Vec::new();
             for set in &lists {
                 whole.extend(set);
-                let entries: Vec<Entry> = ordered(set).into_iter().take(limit).map(entry).collect();
+                let keys: Vec<ItemKey> = ordered(set).into_iter().take(limit).map(key).collect();
+                let last = keys.last().copied();
                 reports.push(Report {
                     frontier: Frontier::NOTHING,
-                    cut: entries.len() >= limit,
-                    entries,
+                    complete_to: last.filter(|_| keys.len() >= limit),
+                    keys,
+                    holds_from: Millis::MIN,
                 });
             }
             let (keys, complete_to) = union(reports, direction);

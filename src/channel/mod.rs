@@ -8,14 +8,21 @@
 mod cache;
 pub mod config;
 pub mod doc;
+mod following;
 pub mod merge;
 pub mod name;
+mod placement;
 mod read;
 mod registry;
+mod repair;
+mod service;
 mod spoke_handle;
 mod write;
 
+pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
 pub use registry::{Channel, ChannelError, Channels, is_name};
+pub use repair::{Repair, Warmed};
+pub use service::ReplicaService;
 pub use spoke_handle::LocalReplica;
-pub use write::{InsertError, Writes, is_full, keyed_write_id};
+pub use write::{InsertError, WriteSettings, Writes, is_full, keyed_write_id};

@@ -4,12 +4,16 @@
 //! follows from their frontiers, and the answer is the union of what they hold up to it. Where too
 //! few can be asked the answer is "unavailable": never an empty or a shorter list.
 
+mod ask;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hub_ring::{Member, read_quorum};
 use thiserror::Error;
 
+use self::ask::Said;
 use super::merge::{stable_bound, union};
 use super::registry::{Channel, Channels};
 use super::spoke_handle::LocalReplica;
@@ -17,7 +21,8 @@ use crate::cluster::RingView;
 use crate::env::{HubClock, Millis};
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Limits;
-use crate::spoke::{Direction, Range, ReadError, Report, StoredItem};
+use crate::spoke::peers::{Peers, Report, ReportRequest};
+use crate::spoke::{Direction, ReadError, StoredItem};
 
 /// What a query asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +90,8 @@ pub struct ReadSettings {
     pub limits: Limits,
     /// The width of a fixed unstable window in milliseconds; 0: none.
     pub stable_millis: i64,
+    /// A replica that has not answered for so long is not waited for alone.
+    pub hedge: Duration,
 }
 
 /// The read path of this node.
@@ -92,6 +99,7 @@ pub struct Reads {
     view: Arc<RingView>,
     local: Arc<LocalReplica>,
     channels: Arc<Channels>,
+    peers: Arc<dyn Peers>,
     clock: Arc<HubClock>,
     settings: ReadSettings,
 }
@@ -106,6 +114,7 @@ impl Reads {
         view: Arc<RingView>,
         local: Arc<LocalReplica>,
         channels: Arc<Channels>,
+        peers: Arc<dyn Peers>,
         clock: Arc<HubClock>,
         settings: ReadSettings,
     ) -> Self {
@@ -113,6 +122,7 @@ impl Reads {
             view,
             local,
             channels,
+            peers,
             clock,
             settings,
         }
@@ -137,25 +147,18 @@ impl Reads {
         }
         self.behind_horizon(key.millis)?;
         let set = self.view.replica_set(channel.config.name.key(), key.millis);
-        let mut denials = 0;
-        let mut missing = Vec::new();
-        for member in &set {
-            let Some(replica) = self.replica(member) else {
-                missing.push(member);
-                continue;
-            };
-            match replica.get(channel.id, *key).await {
-                Ok(Some(item)) => return Ok(Some(item)),
-                Ok(None) => denials += 1,
-                Err(error) if set.len() == 1 => return Err(error.into()),
-                Err(_) => missing.push(member),
-            }
-        }
         // Where no ring was in force nothing can have been stored.
-        if set.is_empty() || denials >= read_quorum(set.len()) {
+        if set.is_empty() {
             return Ok(None);
         }
-        Err(too_few(&missing))
+        let needed = read_quorum(set.len());
+        let (said, missing) = self.ask_for(&set, needed, &channel.as_ref(), *key).await;
+        match said {
+            Said::Found(item) => Ok(Some(item)),
+            Said::No => Ok(None),
+            Said::Nothing(error) if set.len() == 1 => Err(error.into()),
+            Said::Nothing(error) => Err(too_few(&missing, Some(&error))),
+        }
     }
 
     /// Up to where a channel is stable now.
@@ -166,14 +169,19 @@ impl Reads {
         let now = self.clock.now();
         self.behind_horizon(now)?;
         let set = self.view.replica_set(channel.config.name.key(), now);
-        let mut frontiers = Vec::new();
-        for member in &set {
-            if let Some(replica) = self.replica(member) {
-                frontiers.push(replica.frontier(channel.id).await?);
-            }
-        }
+        let request = ReportRequest {
+            channel: channel.as_ref(),
+            from: ItemKey::first_of(now),
+            to: ItemKey::first_of(now.plus(1)),
+            direction: Direction::Ascending,
+            limit: 0,
+            undecided: false,
+        };
+        let needed = read_quorum(set.len());
+        let asked = self.ask_range(&set, needed, false, &request).await;
+        let frontiers: Vec<_> = asked.reports.iter().map(|(_, r)| r.frontier).collect();
         let bound = stable_bound(set.len(), &frontiers);
-        let bound = bound.ok_or_else(|| too_few(&set.iter().collect::<Vec<_>>()))?;
+        let bound = bound.ok_or_else(|| too_few(&asked.missing, asked.own.as_ref()))?;
         Ok(self.bounded(bound).millis().min(now))
     }
 
@@ -188,16 +196,19 @@ impl Reads {
                 more: false,
             });
         };
-        let mut range = Range {
-            channel: channel.id,
+        let mut range = ReportRequest {
+            channel: channel.as_ref(),
             from,
             to,
             direction: query.direction,
             limit: query.limit.max(1),
+            undecided: !query.stable,
         };
         let mut waited = Duration::ZERO;
         loop {
-            let (reports, bound) = self.ask(channel, &range).await?;
+            // What is not decided on some may be on the others.
+            let all = !waited.is_zero();
+            let (reports, bound) = self.ask(&range, all).await?;
             let bound = self.bounded(bound);
             if !query.stable {
                 let (keys, complete_to) = union(reports, query.direction);
@@ -246,49 +257,68 @@ impl Reads {
         (from < to).then_some((from, to))
     }
 
-    /// Asks the replicas of every ring that was in force in a range; gives what they hold and the
-    /// stable bound over all of them.
+    /// Asks a read quorum of every ring that was in force in a range, or all of its replicas; gives
+    /// what they hold and the stable bound over all of them.
     async fn ask(
         &self,
-        channel: &Channel,
-        range: &Range,
+        range: &ReportRequest,
+        all: bool,
     ) -> Result<(Vec<Report>, Frontier), QueryError> {
         let now = self.clock.now();
         // Nothing is known of times at or past the horizon; an open end reaches to the present.
         self.behind_horizon(range.to.millis.min(now))?;
         let tables = self.view.tables();
-        let mut reports: Vec<Report> = Vec::new();
-        let mut asked: Vec<&Member> = Vec::new();
+        let mut reports: HashMap<Member, Report> = HashMap::new();
         let mut bound: Option<Frontier> = None;
-        let name = channel.config.name.key();
         let rings = tables.overlapping(
             range.from.millis.get(),
             range.to.millis.get().saturating_add(1),
         );
-        for ring in rings {
-            let set = ring.ring().replica_set(name);
-            let mut frontiers = Vec::new();
-            let mut missing = Vec::new();
-            for member in set.iter() {
-                let Some(replica) = self.replica(member) else {
-                    missing.push(member);
-                    continue;
-                };
-                let report = replica.report(*range).await?;
-                frontiers.push(report.frontier);
-                if !asked.contains(&member) {
-                    asked.push(member);
-                    reports.push(report);
+        let mut rings = rings.peekable();
+        while let Some(ring) = rings.next() {
+            let set: Vec<Member> = ring
+                .ring()
+                .replica_set(&range.channel.name)
+                .iter()
+                .cloned()
+                .collect();
+            let (known, rest): (Vec<Member>, Vec<Member>) =
+                set.iter().cloned().partition(|m| reports.contains_key(m));
+            let needed = read_quorum(set.len());
+            let asked = if known.len() >= needed && !all {
+                None
+            } else {
+                let needed = needed.saturating_sub(known.len());
+                Some(self.ask_range(&rest, needed, all, range).await)
+            };
+            let (missing, own) = match asked {
+                None => (Vec::new(), None),
+                Some(asked) => {
+                    reports.extend(asked.reports);
+                    (asked.missing, asked.own)
                 }
+            };
+            let of_set = set.iter().filter_map(|member| reports.get(member));
+            let frontiers: Vec<_> = of_set.map(|report| report.frontier).collect();
+            let Some(of_ring) = stable_bound(set.len(), &frontiers) else {
+                return Err(match own {
+                    Some(error) if set.len() == 1 => error.into(),
+                    error => too_few(&missing, error.as_ref()),
+                });
+            };
+            // Nothing of an earlier ring lies past the end of its time: once it is stable up to there
+            // it bounds no more.
+            let until = rings.peek().and_then(|later| later.from_millis());
+            if until.is_some_and(|until| of_ring >= Frontier::before(Millis::new(until))) {
+                continue;
             }
-            let of_ring = stable_bound(set.len(), &frontiers).ok_or_else(|| too_few(&missing))?;
             bound = Some(bound.map_or(of_ring, |b| b.min(of_ring)));
         }
         // Before the first ring there was nobody to store anything.
         let bound = bound.unwrap_or(Frontier::before(
             now.minus(self.settings.limits.accept_window),
         ));
-        Ok((reports, bound))
+        Ok((reports.into_values().collect(), bound))
     }
 
     /// A stable bound no further than this node may speak of, and than a fixed window allows.
@@ -326,17 +356,14 @@ impl Reads {
             missing: Vec::new(),
         })
     }
-
-    fn replica(&self, member: &Member) -> Option<Arc<crate::spoke::Replica>> {
-        (member == self.view.own())
-            .then(|| self.local.get())
-            .flatten()
-    }
 }
 
-fn too_few(missing: &[&Member]) -> QueryError {
+fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
     QueryError::Unavailable {
-        reason: "too few replicas could answer".to_owned(),
+        reason: match error {
+            Some(error) => format!("too few replicas could answer: {error}"),
+            None => "too few replicas could answer".to_owned(),
+        },
         missing: missing.iter().map(|m| m.as_str().to_owned()).collect(),
     }
 }

@@ -3,16 +3,18 @@
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, broadcast};
 
 use super::cache::Cache;
 
 use super::config::{ChannelConfig, ConfigError, ConfigUpdate, Defaults, create, merge, name_of};
 use super::name::ChannelName;
-use crate::cluster::{ChannelRecord, Coordination, CoordinationError};
+use crate::cluster::{ChannelNews, ChannelRecord, Coordination, CoordinationError, Tombstone};
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 use crate::spoke::{ChannelId, Keeps, Retention};
@@ -58,16 +60,24 @@ pub enum ChannelError {
 /// The cache is only ever changed in the order in which coordination was asked about a name: an
 /// answer that was overtaken would bring a deleted channel back, or an earlier retention.
 pub struct Channels {
-    coordination: Arc<dyn Coordination>,
-    clock: Arc<HubClock>,
+    pub(super) coordination: Arc<dyn Coordination>,
+    pub(super) clock: Arc<HubClock>,
     defaults: Defaults,
-    cache: RwLock<Cache>,
+    pub(super) cache: RwLock<Cache>,
+    /// What has become of channels since before they were read, until it is followed.
+    pub(super) news: parking_lot::Mutex<Option<broadcast::Receiver<ChannelNews>>>,
+    /// For how long the name of a deleted channel rests (milliseconds).
+    rest: AtomicI64,
     turns: [Arc<Mutex<()>>; TURNS],
     hashing: RandomState,
 }
 
 /// Names share this many turns, so that few wait for another's.
 const TURNS: usize = 64;
+
+/// For how long the name of a deleted channel rests, if nothing else is set: a lease of 10 s and
+/// two clocks.
+const REST: i64 = 11_000;
 
 /// How many times a change is tried again when somebody else was faster.
 const TRIES: usize = 20;
@@ -83,6 +93,8 @@ impl Channels {
         clock: Arc<HubClock>,
         defaults: Defaults,
     ) -> Result<Arc<Self>, ChannelError> {
+        // Before they are read: what changes after that is told.
+        let news = coordination.watch_channels();
         let mut cache = Cache::default();
         for record in coordination.channels().await? {
             cache.put(read(&record)?);
@@ -92,9 +104,18 @@ impl Channels {
             clock,
             defaults,
             cache: RwLock::new(cache),
+            news: parking_lot::Mutex::new(Some(news)),
+            rest: AtomicI64::new(REST),
             turns: std::array::from_fn(|_| Arc::default()),
             hashing: RandomState::new(),
         }))
+    }
+
+    /// Sets for how long the name of a deleted channel rests (milliseconds) before another one may
+    /// have it: the lease and the clock skew twice. By then no node goes on accepting items for the
+    /// old one.
+    pub fn set_rest(&self, millis: i64) {
+        self.rest.store(millis, Ordering::Relaxed);
     }
 
     /// A channel by its name, in any case; `None` if there is none, or the name is no name.
@@ -115,6 +136,25 @@ impl Channels {
         let key = key_of(name);
         let turn = async move |channels: Arc<Self>, key: String| channels.ask(&key).await;
         self.in_turn(key, turn).await
+    }
+
+    /// Whether no later channel of that name is known than this one.
+    pub fn is_current(&self, channel: &crate::spoke::peers::ChannelRef) -> bool {
+        let cache = self.cache.read();
+        let known = cache.named(&channel.name);
+        known.is_some_and(|known| known.id <= channel.id)
+    }
+
+    /// Whether that very channel, or a later one of its name, is known.
+    pub fn knows(&self, channel: &crate::spoke::peers::ChannelRef) -> bool {
+        let cache = self.cache.read();
+        let known = cache.named(&channel.name);
+        known.is_some_and(|known| known.id >= channel.id)
+    }
+
+    /// The channel with that number.
+    pub fn numbered(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.cache.read().numbered(id).cloned()
     }
 
     /// All channels, sorted by name.
@@ -143,6 +183,7 @@ impl Channels {
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, None)?;
+        self.wait_for_rest(name.key()).await?;
         let (key, update) = (name.key().to_owned(), update.clone());
         let turn = async move |channels: Arc<Self>, key: String| {
             if let Some(taken) = channels.ask(&key).await? {
@@ -171,6 +212,9 @@ impl Channels {
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, Some(name))?;
+        if self.get(name.key()).is_none() {
+            self.wait_for_rest(name.key()).await?;
+        }
         let (key, update) = (name.key().to_owned(), update.clone());
         let turn = async move |channels: Arc<Self>, key: String| {
             for _ in 0..TRIES {
@@ -333,8 +377,38 @@ impl Channels {
         let config = create(update, name, &self.defaults, self.clock.now())?;
         let data = write(&config);
         let key = config.name.key().to_owned();
-        let record = self.coordination.create_channel(&key, data).await?;
-        self.keep(&record)
+        let tombstone = self.coordination.tombstone(&key).await?;
+        if tombstone.is_some_and(|tombstone| self.rests_for(tombstone) > 0) {
+            // Deleted again since its rest was waited for.
+            return Err(CoordinationError::Conflict.into());
+        }
+        let created = self.coordination.create_channel(&key, data, tombstone);
+        self.keep(&created.await?)
+    }
+
+    /// Waits until the name may be used again, if its channel was deleted lately. Not in the name's
+    /// turn: others share that.
+    async fn wait_for_rest(&self, key: &str) -> Result<(), ChannelError> {
+        if let Some(tombstone) = self.coordination.tombstone(key).await? {
+            let rests = self.rests_for(tombstone);
+            tokio::time::sleep(Duration::from_millis(u64::try_from(rests).unwrap_or(0))).await;
+        }
+        Ok(())
+    }
+
+    /// How much longer a name rests (milliseconds).
+    fn rests_for(&self, tombstone: Tombstone) -> i64 {
+        let rest = self.rest.load(Ordering::Relaxed);
+        let until = tombstone.deleted.get().saturating_add(rest);
+        // However wrong the clock that the channel was deleted by.
+        until.saturating_sub(self.clock.now().get()).clamp(0, rest)
+    }
+
+    /// The names of all channels, in lower case.
+    pub(super) fn names(&self) -> Vec<String> {
+        let cache = self.cache.read();
+        let name = |channel: &Arc<Channel>| channel.config.name.key().to_owned();
+        cache.all().map(name).collect()
     }
 
     async fn replace(
@@ -359,7 +433,7 @@ impl Channels {
     }
 }
 
-fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
+pub(super) fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
     let config = serde_json::from_slice(&record.data);
     let config: ChannelConfig = config.map_err(|error| ChannelError::Unreadable {
         name: record.name.clone(),
@@ -370,6 +444,16 @@ fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
         version: record.version,
         config,
     })
+}
+
+/// A channel as it is stored.
+pub(super) fn record(channel: &Channel) -> ChannelRecord {
+    ChannelRecord {
+        name: channel.config.name.key().to_owned(),
+        id: channel.id.0,
+        version: channel.version,
+        data: write(&channel.config),
+    }
 }
 
 fn write(config: &ChannelConfig) -> Vec<u8> {

@@ -1,4 +1,7 @@
 //! The write path: from a payload to a key.
+//!
+//! Any node takes a write and hands it to the channel's coordinator: the first replica that is
+//! connected. If that one does not answer, the next one gets it, with the same write id.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,14 +10,17 @@ use std::time::Duration;
 use hub_ring::Member;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tokio::time::Instant;
 
-use super::registry::Channel;
+use super::placement::ChannelPlacement;
+use super::registry::{Channel, Channels};
 use super::spoke_handle::LocalReplica;
-use crate::cluster::RingView;
+use crate::cluster::{PeerError, RingView};
 use crate::env::{HubClock, Millis, Random};
 use crate::item::{ItemKey, Payload};
 use crate::spoke::accept::Reason;
-use crate::spoke::{ChannelId, KeyPlacement, Write, WriteError, WriteId};
+use crate::spoke::peers::{ChannelRef, ItemBody, PeerPayload, Peers, WriteRequest};
+use crate::spoke::{ChannelId, Stored, Write, WriteError, WriteId};
 
 /// Why an insert was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,33 +38,66 @@ pub enum InsertError {
     Write(#[from] WriteError),
 }
 
+/// The numbers that writes go by.
+#[derive(Debug, Clone, Copy)]
+pub struct WriteSettings {
+    /// How long a client waits at the most.
+    pub deadline: Duration,
+    /// How long a coordinator may take before the next one is tried.
+    pub patience: Duration,
+    /// How far any two clocks may differ, in milliseconds.
+    pub max_skew: i64,
+}
+
 /// The write path of this node.
 pub struct Writes {
     view: Arc<RingView>,
     local: Arc<LocalReplica>,
+    channels: Arc<Channels>,
+    peers: Arc<dyn Peers>,
     clock: Arc<HubClock>,
     /// What makes this run's write ids differ from any other's.
     run: u64,
     count: AtomicU64,
-    deadline: Duration,
+    settings: WriteSettings,
+}
+
+/// The pause before the coordinators are tried once more.
+const AGAIN: Duration = Duration::from_millis(20);
+const AGAIN_MAX: Duration = Duration::from_millis(500);
+
+/// What one coordinator said.
+enum Tried {
+    /// It is stored, or it never will be.
+    Done(Result<Stored, InsertError>),
+    /// Nothing was stored: the next one may.
+    No(String),
+    /// Nothing was stored: its disk is full.
+    Full,
+    /// It may be stored: the next one must be told that it is not the first.
+    Perhaps(String),
 }
 
 impl Writes {
-    /// A write path that gives up on a write after `deadline`.
+    /// A write path.
     pub fn new(
         view: Arc<RingView>,
         local: Arc<LocalReplica>,
+        channels: Arc<Channels>,
+        peers: Arc<dyn Peers>,
         clock: Arc<HubClock>,
         random: &dyn Random,
-        deadline: Duration,
+        settings: WriteSettings,
     ) -> Self {
         Self {
             view,
             local,
+            channels,
+            peers,
             clock,
             run: random.next_u64(),
             count: AtomicU64::new(0),
-            deadline,
+            settings,
         }
     }
 
@@ -72,43 +111,160 @@ impl Writes {
         payload: Payload,
         idempotency_key: Option<&str>,
     ) -> Result<ItemKey, InsertError> {
-        let name = channel.config.name.key();
-        let set = self.view.replica_set(name, self.clock.now());
-        let coordinator = self.view.own();
-        let replica = self.local.get();
-        let (true, Some(replica)) = (set.contains(coordinator), replica) else {
-            return Err(InsertError::Unavailable {
-                reason: "no replica of this channel can take the write now".to_owned(),
-                missing: set.iter().map(|m| m.as_str().to_owned()).collect(),
-            });
-        };
-        if set.len() > 1 {
-            // Two copies make a write, and there is nobody here to take the second.
-            let others = set.iter().filter(|m| *m != coordinator);
-            return Err(InsertError::Unavailable {
-                reason: "no other replica of this channel is connected".to_owned(),
-                missing: others.map(|m| m.as_str().to_owned()).collect(),
-            });
-        }
-        let write = Write {
-            channel: channel.id,
-            write_id: self.write_id(channel.id, idempotency_key),
-            keyed: idempotency_key.is_some(),
-            payload,
-        };
-        let placement = ChannelPlacement {
-            view: &self.view,
-            channel: name,
-            coordinator,
-        };
-        let writing = replica.coordinate(write, &placement);
-        match tokio::time::timeout(self.deadline, writing).await {
-            Ok(stored) => Ok(stored?.key),
-            Err(_) => Err(WriteError::Unknown {
-                reason: "the store did not answer in time".to_owned(),
+        let keyed = idempotency_key.is_some();
+        let write_id = self.write_id(channel.id, idempotency_key);
+        let channel = channel.as_ref();
+        let began = self.clock.now();
+        let until = Instant::now() + self.settings.deadline;
+        // With an idempotency key an earlier request may have been tried elsewhere.
+        let mut again = false;
+        let mut pause = AGAIN;
+        loop {
+            let now = self.clock.now();
+            let set = self.view.replica_set(&channel.name, now);
+            let mut said = None;
+            let mut full = 0;
+            for member in self.by_order(&set) {
+                let write = Write {
+                    channel: channel.clone(),
+                    write_id,
+                    keyed,
+                    payload: payload.clone(),
+                    began,
+                    again,
+                    until,
+                };
+                match self.hand_to(member, write, set.len() == 1).await {
+                    Tried::Done(done) => return Ok(done?.key),
+                    Tried::No(reason) => said = Some(reason),
+                    Tried::Full => full += 1,
+                    Tried::Perhaps(reason) => {
+                        again = true;
+                        said = Some(reason);
+                    }
+                }
+                if Instant::now() >= until {
+                    break;
+                }
             }
-            .into()),
+            if full > 0 && said.is_none() && !again {
+                return Err(WriteError::NotNow(Reason::DiskFull).into());
+            }
+            if set.len() <= 1 && !again {
+                // There is nobody else to be waited for.
+                return Err(self.unavailable(&set, said));
+            }
+            if Instant::now() + pause >= until {
+                return Err(if again {
+                    let reason = said.unwrap_or_else(|| "no coordinator answered".to_owned());
+                    WriteError::Unknown { reason }.into()
+                } else {
+                    self.unavailable(&set, said)
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_MAX);
         }
+    }
+
+    fn unavailable(&self, set: &[Member], said: Option<String>) -> InsertError {
+        let connected = |m: &&Member| *m == self.view.own() || self.peers.is_connected(m);
+        let missing: Vec<_> = set.iter().filter(|m| !connected(m)).collect();
+        let reason = if self.clock.now() >= self.view.horizon() {
+            "this node could not confirm that it knows the newest ring".to_owned()
+        } else {
+            said.unwrap_or_else(|| "no replica of this channel can take the write now".to_owned())
+        };
+        InsertError::Unavailable {
+            reason,
+            missing: missing.iter().map(|m| m.as_str().to_owned()).collect(),
+        }
+    }
+
+    /// The members that can coordinate, in the order of the ring: those that are connected.
+    fn by_order<'a>(&self, set: &'a [Member]) -> Vec<&'a Member> {
+        let live = |member: &&Member| {
+            if *member == self.view.own() {
+                self.local.get().is_some()
+            } else {
+                self.peers.is_connected(member)
+            }
+        };
+        set.iter().filter(live).collect()
+    }
+
+    async fn hand_to(&self, member: &Member, write: Write, alone: bool) -> Tried {
+        let patience = if alone {
+            self.settings.deadline
+        } else {
+            self.settings.patience
+        };
+        let outcome = if member == self.view.own() {
+            // It goes on by itself, so whoever is asked next must know that it was tried.
+            match tokio::time::timeout(patience, self.coordinate(write, member)).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Tried::Perhaps("the store did not answer in time".to_owned()),
+            }
+        } else {
+            let request = self.request(write);
+            match self.peers.write(member, request).await {
+                Ok(outcome) => outcome,
+                Err(error @ PeerError::NoAnswer { .. }) => {
+                    return Tried::Perhaps(error.to_string());
+                }
+                Err(error) => return Tried::No(error.to_string()),
+            }
+        };
+        match outcome {
+            Ok(stored) => Tried::Done(Ok(stored)),
+            Err(WriteError::NotNow(Reason::DiskFull) | WriteError::Full) => Tried::Full,
+            Err(error @ (WriteError::NotNow(_) | WriteError::NotOpen)) => {
+                Tried::No(error.to_string())
+            }
+            Err(WriteError::Unknown { reason }) => Tried::Perhaps(reason),
+            Err(error) => Tried::Done(Err(error.into())),
+        }
+    }
+
+    fn request(&self, write: Write) -> WriteRequest {
+        let content_type = write.payload.content_type;
+        WriteRequest {
+            channel: write.channel,
+            body: ItemBody {
+                write_id: write.write_id,
+                keyed: write.keyed,
+                content_type: content_type.map(|t| t.as_str().to_owned()),
+                size: write.payload.bytes.len() as u64,
+                digest: 0,
+                payload: PeerPayload::Inline(write.payload.bytes),
+            },
+            began: write.began,
+            again: write.again,
+            patience: self.settings.patience.as_millis() as u64,
+        }
+    }
+
+    /// Coordinates a write on this node, which somebody took from a client.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn coordinate(&self, write: Write, own: &Member) -> Result<Stored, WriteError> {
+        let replica = self.local.get().ok_or(WriteError::NotOpen)?;
+        let place = Arc::new(ChannelPlacement {
+            view: Arc::clone(&self.view),
+            channels: Arc::clone(&self.channels),
+            channel: write.channel.clone(),
+            coordinator: own.clone(),
+            max_skew: self.settings.max_skew,
+        });
+        replica.coordinate(write, place).await
+    }
+
+    /// Until when somebody waits for a write that was handed to this node.
+    pub fn until(&self, began: Millis) -> Instant {
+        let spent = self.clock.now().get().saturating_sub(began.get()).max(0);
+        let left = self.settings.deadline.as_millis() as i64 - spent;
+        Instant::now() + Duration::from_millis(left.max(0) as u64)
     }
 
     /// An id for a write: from the client's key if it gave one, else one that no other write has.
@@ -123,23 +279,13 @@ impl Writes {
     }
 }
 
-/// Where the keys of one channel may be stored, as the accept rule asks it.
-struct ChannelPlacement<'a> {
-    view: &'a RingView,
-    /// The channel's name in lower case.
-    channel: &'a str,
-    /// Who stamped the key.
-    coordinator: &'a Member,
-}
-
-impl KeyPlacement for ChannelPlacement<'_> {
-    fn is_placed(&self, key: &ItemKey) -> bool {
-        let view = self.view;
-        view.is_placed(self.channel, key.millis, self.coordinator)
-    }
-
-    fn horizon(&self) -> Millis {
-        self.view.horizon()
+impl Channel {
+    /// The channel as members name it to each other.
+    pub fn as_ref(&self) -> ChannelRef {
+        ChannelRef {
+            id: self.id,
+            name: self.config.name.key().into(),
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! What members agree through.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use hub_ring::{Member, RingHistory};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
-use crate::env::Millis;
+use crate::env::{BootTime, Millis};
 
 /// The order of the runs of one member: a later run has a greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,12 +21,28 @@ pub struct Incarnation(pub u64);
 pub struct MemberRecord {
     /// Which run of the member it is.
     pub incarnation: Incarnation,
-    /// The address of its public listener.
+    /// The address by which other members reach it; `None`: its name has to be looked up.
+    #[serde(default)]
+    pub ip: Option<IpAddr>,
+    /// The port of its listener for other members.
+    #[serde(default)]
+    pub peer_port: u16,
+    /// `host:port` of its public listener, as its answers name it.
     pub public: String,
+    /// The URL by which clients reach it, where one is configured.
+    #[serde(default)]
+    pub public_url: Option<String>,
     /// The hub's version.
     pub version: String,
-    /// When this run began.
+    /// How far it has come: the name of a phase.
+    #[serde(default)]
+    pub state: String,
+    /// When this run began (UTC milliseconds).
     pub started: i64,
+    /// The version of the newest ring map that it held when it registered, 0 for none: no first
+    /// ring is made while a member holds a history.
+    #[serde(default)]
+    pub ring: u64,
 }
 
 /// A ring history, with the number that compare-and-set goes by.
@@ -48,6 +65,39 @@ pub struct ChannelRecord {
     pub version: u64,
     /// The configuration.
     pub data: Vec<u8>,
+}
+
+/// A channel that was deleted, and whose name has not been used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The number that the channel had.
+    pub id: u64,
+    /// When it was deleted, by the clock of the node that did.
+    pub deleted: Millis,
+    /// Counts the deletions; creating a channel goes by it.
+    pub version: u64,
+}
+
+/// What has become of channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelNews {
+    /// The channel of that name (in lower case) was created, changed or deleted.
+    Touched(String),
+    /// Anything may have: all of them are to be read again.
+    Relist,
+}
+
+/// Whether coordination can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Whether it can.
+    pub connected: bool,
+    /// Since when that has been so, by the boot-time clock.
+    pub since: BootTime,
+    /// Why not, in words for operators; empty while it can.
+    pub why: String,
+    /// A later run of this member has registered: this one must not go on.
+    pub superseded: Option<Incarnation>,
 }
 
 /// Why coordination did not do what it was asked.
@@ -76,14 +126,16 @@ pub enum CoordinationError {
 /// when it is answered.
 #[async_trait]
 pub trait Coordination: Send + Sync {
-    /// Registers this node, for as long as it runs.
+    /// Registers this node, for as long as it runs, however often the connection is lost
+    /// meanwhile; called again, replaces what the node says of itself. The number of the run in the
+    /// record does not count, the one answered does.
     async fn register(
         &self,
         member: &Member,
         record: MemberRecord,
     ) -> Result<Incarnation, CoordinationError>;
 
-    /// Takes the registration back.
+    /// Takes the registration back, and ends what this node has with coordination.
     async fn deregister(&self) -> Result<(), CoordinationError>;
 
     /// The members that are registered, as they come and go.
@@ -112,11 +164,23 @@ pub trait Coordination: Send + Sync {
     /// A channel, by its name in lower case.
     async fn channel(&self, name: &str) -> Result<Option<ChannelRecord>, CoordinationError>;
 
-    /// Creates a channel.
+    /// What is left of a channel that was deleted, if its name has not been used again.
+    async fn tombstone(&self, name: &str) -> Result<Option<Tombstone>, CoordinationError>;
+
+    /// Forgets the channels deleted before a time, by the clocks of the nodes that did; gives their
+    /// number.
+    async fn forget_tombstones(&self, before: Millis) -> Result<usize, CoordinationError>;
+
+    /// What becomes of channels, from now on.
+    fn watch_channels(&self) -> broadcast::Receiver<ChannelNews>;
+
+    /// Creates a channel, in the place of `tombstone` where there is one.
+    /// [`CoordinationError::Conflict`] if the channel was deleted (again) since that was read.
     async fn create_channel(
         &self,
         name: &str,
         data: Vec<u8>,
+        tombstone: Option<Tombstone>,
     ) -> Result<ChannelRecord, CoordinationError>;
 
     /// Replaces a channel's configuration, if nobody has since `expected` was read.
@@ -140,4 +204,31 @@ pub trait Coordination: Send + Sync {
         name: &str,
         text: Option<String>,
     ) -> Result<bool, CoordinationError>;
+
+    /// Contends for the keeper's lock, and waits until this node has it.
+    async fn lock_keeper(&self) -> Result<Box<dyn KeeperLock>, CoordinationError>;
+
+    /// Whether coordination can be reached.
+    fn link(&self) -> watch::Receiver<Link>;
+
+    /// Whether other members go by it too, and so other clocks.
+    fn is_shared(&self) -> bool;
+}
+
+/// The keeper's lock, held until it is dropped or lost.
+#[async_trait]
+pub trait KeeperLock: Send + Sync {
+    /// The members that are registered and the ring history, read now by the session that holds the
+    /// lock. [`CoordinationError::Conflict`] if it is lost.
+    async fn observe(
+        &self,
+    ) -> Result<(BTreeMap<Member, MemberRecord>, VersionedRings), CoordinationError>;
+
+    /// Replaces the ring history, if nobody has since `expected` was read and the lock is still
+    /// held; gives the new version.
+    async fn replace_rings(
+        &self,
+        expected: u64,
+        history: &RingHistory,
+    ) -> Result<u64, CoordinationError>;
 }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hub_ring::{Member, RingHistory};
+use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::coordination::{
-    ChannelRecord, Coordination, CoordinationError, Incarnation, MemberRecord, VersionedRings,
+    ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
+    MemberRecord, Tombstone, VersionedRings,
 };
 use crate::env::{HubClock, Millis};
 
@@ -30,7 +32,10 @@ pub struct EmbeddedCoordination {
     db: Arc<Database>,
     clock: Arc<HubClock>,
     members: watch::Sender<Arc<BTreeMap<Member, MemberRecord>>>,
-    rings: watch::Sender<VersionedRings>,
+    rings: Arc<watch::Sender<VersionedRings>>,
+    news: broadcast::Sender<ChannelNews>,
+    link: watch::Sender<Link>,
+    registered: Mutex<Option<Incarnation>>,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> CoordinationError {
@@ -53,11 +58,20 @@ impl EmbeddedCoordination {
         setup.open_table(COUNTERS).map_err(unavailable)?;
         setup.commit().map_err(unavailable)?;
         let rings = read_rings(&db)?;
+        let link = Link {
+            connected: true,
+            since: clock.boot(),
+            why: String::new(),
+            superseded: None,
+        };
         Ok(Self {
             db: Arc::new(db),
             clock,
             members: watch::Sender::default(),
-            rings: watch::Sender::new(rings),
+            rings: Arc::new(watch::Sender::new(rings)),
+            news: broadcast::Sender::new(1),
+            link: watch::Sender::new(link),
+            registered: Mutex::new(None),
         })
     }
 
@@ -66,10 +80,71 @@ impl EmbeddedCoordination {
         &self,
         work: impl FnOnce(&Database) -> Result<T, CoordinationError> + Send + 'static,
     ) -> Result<T, CoordinationError> {
-        let db = Arc::clone(&self.db);
-        let work = tokio::task::spawn_blocking(move || work(&db));
-        work.await.unwrap_or_else(|error| Err(unavailable(error)))
+        with_db(&self.db, work).await
     }
+}
+
+async fn with_db<T: Send + 'static>(
+    db: &Arc<Database>,
+    work: impl FnOnce(&Database) -> Result<T, CoordinationError> + Send + 'static,
+) -> Result<T, CoordinationError> {
+    let db = Arc::clone(db);
+    let work = tokio::task::spawn_blocking(move || work(&db));
+    work.await.unwrap_or_else(|error| Err(unavailable(error)))
+}
+
+/// The lock of the only node there is.
+struct OnlyKeeper {
+    db: Arc<Database>,
+    rings: Arc<watch::Sender<VersionedRings>>,
+    members: watch::Receiver<Arc<BTreeMap<Member, MemberRecord>>>,
+}
+
+#[async_trait]
+impl KeeperLock for OnlyKeeper {
+    async fn observe(
+        &self,
+    ) -> Result<(BTreeMap<Member, MemberRecord>, VersionedRings), CoordinationError> {
+        let rings = with_db(&self.db, read_rings).await?;
+        let members = BTreeMap::clone(&self.members.borrow());
+        Ok((members, rings))
+    }
+
+    async fn replace_rings(
+        &self,
+        expected: u64,
+        history: &RingHistory,
+    ) -> Result<u64, CoordinationError> {
+        replace_rings(&self.db, &self.rings, expected, history).await
+    }
+}
+
+async fn replace_rings(
+    db: &Arc<Database>,
+    rings: &watch::Sender<VersionedRings>,
+    expected: u64,
+    history: &RingHistory,
+) -> Result<u64, CoordinationError> {
+    let bytes = history.encode().map_err(unavailable)?;
+    let version = with_db(db, move |db| {
+        let txn = db.begin_write().map_err(unavailable)?;
+        {
+            let mut table = txn.open_table(RINGS).map_err(unavailable)?;
+            let row = table.get(()).map_err(unavailable)?;
+            let version = row.map_or(0, |row| row.value().0);
+            if version != expected {
+                return Err(CoordinationError::Conflict);
+            }
+            let row = (expected + 1, bytes.as_slice());
+            table.insert((), row).map_err(unavailable)?;
+        }
+        txn.commit().map_err(unavailable)?;
+        Ok(expected + 1)
+    })
+    .await?;
+    let history = Arc::new(history.clone());
+    rings.send_replace(VersionedRings { version, history });
+    Ok(version)
 }
 
 fn read_rings(db: &Database) -> Result<VersionedRings, CoordinationError> {
@@ -102,14 +177,20 @@ impl Coordination for EmbeddedCoordination {
         member: &Member,
         mut record: MemberRecord,
     ) -> Result<Incarnation, CoordinationError> {
-        let incarnation = self
-            .with_db(|db| {
-                let txn = db.begin_write().map_err(unavailable)?;
-                let incarnation = Incarnation(count(&txn, "incarnation")?);
-                txn.commit().map_err(unavailable)?;
-                Ok(incarnation)
-            })
-            .await?;
+        let known = *self.registered.lock();
+        let incarnation = match known {
+            Some(incarnation) => incarnation,
+            None => {
+                self.with_db(|db| {
+                    let txn = db.begin_write().map_err(unavailable)?;
+                    let incarnation = Incarnation(count(&txn, "incarnation")?);
+                    txn.commit().map_err(unavailable)?;
+                    Ok(incarnation)
+                })
+                .await?
+            }
+        };
+        *self.registered.lock() = Some(incarnation);
         record.incarnation = incarnation;
         let members = BTreeMap::from([(member.clone(), record)]);
         self.members.send_replace(Arc::new(members));
@@ -138,27 +219,7 @@ impl Coordination for EmbeddedCoordination {
         expected: u64,
         history: &RingHistory,
     ) -> Result<u64, CoordinationError> {
-        let bytes = history.encode().map_err(unavailable)?;
-        let version = self
-            .with_db(move |db| {
-                let txn = db.begin_write().map_err(unavailable)?;
-                {
-                    let mut table = txn.open_table(RINGS).map_err(unavailable)?;
-                    let row = table.get(()).map_err(unavailable)?;
-                    let version = row.map_or(0, |row| row.value().0);
-                    if version != expected {
-                        return Err(CoordinationError::Conflict);
-                    }
-                    let row = (expected + 1, bytes.as_slice());
-                    table.insert((), row).map_err(unavailable)?;
-                }
-                txn.commit().map_err(unavailable)?;
-                Ok(expected + 1)
-            })
-            .await?;
-        let history = Arc::new(history.clone());
-        self.rings.send_replace(VersionedRings { version, history });
-        Ok(version)
+        replace_rings(&self.db, &self.rings, expected, history).await
     }
 
     async fn confirm(&self, version: u64) -> Result<Millis, CoordinationError> {
@@ -195,10 +256,25 @@ impl Coordination for EmbeddedCoordination {
         .await
     }
 
+    async fn tombstone(&self, _name: &str) -> Result<Option<Tombstone>, CoordinationError> {
+        // Nobody else could go on writing to a channel that was deleted.
+        Ok(None)
+    }
+
+    async fn forget_tombstones(&self, _before: Millis) -> Result<usize, CoordinationError> {
+        Ok(0)
+    }
+
+    fn watch_channels(&self) -> broadcast::Receiver<ChannelNews> {
+        // There is none: only this process changes channels, and it knows when it does.
+        self.news.subscribe()
+    }
+
     async fn create_channel(
         &self,
         name: &str,
         data: Vec<u8>,
+        _tombstone: Option<Tombstone>,
     ) -> Result<ChannelRecord, CoordinationError> {
         let name = name.to_owned();
         self.with_db(move |db| {
@@ -301,6 +377,22 @@ impl Coordination for EmbeddedCoordination {
         })
         .await
     }
+
+    async fn lock_keeper(&self) -> Result<Box<dyn KeeperLock>, CoordinationError> {
+        Ok(Box::new(OnlyKeeper {
+            db: Arc::clone(&self.db),
+            rings: Arc::clone(&self.rings),
+            members: self.members.subscribe(),
+        }))
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 fn record(name: &str, (id, version, data): (u64, u64, &[u8])) -> ChannelRecord {
@@ -313,79 +405,4 @@ fn record(name: &str, (id, version, data): (u64, u64, &[u8])) -> ChannelRecord {
 }
 
 #[cfg(test)]
-mod tests {
-    use hub_ring::{Placement, RingMap};
-
-    use super::*;
-    use crate::env::SystemClock;
-
-    fn open(path: &Path) -> EmbeddedCoordination {
-        let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
-        EmbeddedCoordination::open(&path.join("coordination.redb"), clock).unwrap()
-    }
-
-    #[tokio::test]
-    async fn channels_are_compared_and_set_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = {
-            let coordination = open(folder.path());
-            let record = coordination.create_channel("a", b"1".to_vec()).await;
-            let record = record.unwrap();
-            let again = coordination.create_channel("a", b"2".to_vec()).await;
-            assert_eq!(again, Err(CoordinationError::Exists));
-            let wrong = coordination.replace_channel("a", 7, b"2".to_vec()).await;
-            assert_eq!(wrong, Err(CoordinationError::Conflict));
-            let next = coordination.replace_channel("a", 1, b"2".to_vec()).await;
-            assert_eq!((next.unwrap().version, record.version), (2, 1));
-            record
-        };
-        let coordination = open(folder.path());
-        let kept = coordination.channel("a").await.unwrap().unwrap();
-        assert_eq!(
-            (kept.id, kept.version, &*kept.data),
-            (first.id, 2, &b"2"[..])
-        );
-        coordination.delete_channel("a").await.unwrap();
-        assert_eq!(coordination.channel("a").await.unwrap(), None);
-        let missing = coordination.delete_channel("a").await;
-        assert_eq!(missing, Err(CoordinationError::Missing));
-        let anew = coordination.create_channel("a", Vec::new()).await.unwrap();
-        assert!(anew.id > first.id, "a new channel has a new id");
-    }
-
-    #[tokio::test]
-    async fn rings_are_compared_and_set_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let member = Member::new("one.example").unwrap();
-        let mut history = RingHistory::new();
-        {
-            let coordination = open(folder.path());
-            let map = RingMap::in_force(1, 5, [member], Placement::default()).unwrap();
-            history.announce(map).unwrap();
-            assert_eq!(coordination.replace_rings(0, &history).await, Ok(1));
-            let late = coordination.replace_rings(0, &history).await;
-            assert_eq!(late, Err(CoordinationError::Conflict));
-            assert!(coordination.confirm(1).await.is_ok());
-            let stale = coordination.confirm(0).await;
-            assert_eq!(stale, Err(CoordinationError::Conflict));
-        }
-        let rings = open(folder.path()).rings().await.unwrap();
-        assert_eq!((rings.version, &*rings.history), (1, &history));
-    }
-
-    #[tokio::test]
-    async fn a_document_goes_with_its_channel() {
-        let folder = tempfile::tempdir().unwrap();
-        let coordination = open(folder.path());
-        coordination.create_channel("a", Vec::new()).await.unwrap();
-        let set = |text: Option<&str>| coordination.set_document("a", text.map(str::to_owned));
-        assert_eq!(set(Some("# A")).await, Ok(false));
-        assert_eq!(set(Some("# B")).await, Ok(true));
-        let text = coordination.document("a").await.unwrap();
-        assert_eq!(text.as_deref(), Some("# B"));
-        coordination.delete_channel("a").await.unwrap();
-        assert_eq!(coordination.document("a").await.unwrap(), None);
-        let late = set(Some("# C")).await;
-        assert_eq!(late, Err(CoordinationError::Missing));
-    }
-}
+mod tests;

@@ -5,18 +5,32 @@
 //! [`RingView`] answers `R(c, k)` and holds the ring horizon; [`join`] brings a node into the ring
 //! and keeps its horizon moving; [`Life`] says how far the node has come.
 
+mod clocks;
+mod comparing;
+mod confirming;
 mod coordination;
 mod embedded;
+mod handle;
 mod identity;
+mod keeping;
 mod life;
-mod membership;
+mod peers;
+mod ring_file;
+mod rings;
+mod sightings;
 mod view;
+mod zookeeper;
 
+pub use clocks::{ClockSample, ClockStanding};
 pub use coordination::{
-    ChannelRecord, Coordination, CoordinationError, Incarnation, MemberRecord, VersionedRings,
+    ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
+    MemberRecord, Tombstone, VersionedRings,
 };
 pub use embedded::EmbeddedCoordination;
+pub use handle::{ChannelBook, Cluster, ClusterError, ClusterSettings, ClusterStatus, NoPeers};
 pub use identity::{DataFolder, Identity, IdentityError};
 pub use life::{Life, Phase};
-pub use membership::{JoinError, MembershipSettings, join, keep_confirming};
+pub use peers::{KnownChannels, PeerError, RingPeers, RingService, Vouched};
+pub use ring_file::RingFileError;
 pub use view::RingView;
+pub use zookeeper::{ZooKeeperCoordination, ZooKeeperSettings};

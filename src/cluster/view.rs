@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use hub_ring::{HorizonStep, Member, RingHistory, RingHorizon, RingTables};
+use hub_ring::{HistoryMark, HorizonStep, Member, RingHistory, RingHorizon, RingTables, Vouching};
 use parking_lot::Mutex;
 
 use crate::env::Millis;
@@ -39,6 +39,7 @@ impl RingView {
     /// Takes up a history, and builds the tables that it needs.
     pub fn adopt(&self, history: Arc<RingHistory>) {
         let tables = RingTables::new(&history, &self.tables.load());
+        let _horizon = self.horizon.lock();
         self.tables.store(Arc::new(tables));
         self.history.store(history);
     }
@@ -46,9 +47,32 @@ impl RingView {
     /// Takes up that the history was confirmed to be the newest, by a question that was sent when
     /// the clock showed `sent`.
     pub fn confirmed(&self, sent: Millis, lease: i64) -> HorizonStep {
-        let history = self.history.load();
+        self.step(|horizon, history| horizon.confirm(history, sent.get(), lease))
+    }
+
+    /// The same for a history known by its mark, which may not be the one that this node holds by
+    /// now: one that it does not hold moves nothing.
+    pub fn confirmed_at(&self, mark: HistoryMark, sent: Millis, lease: i64) -> HorizonStep {
+        self.step(|horizon, history| {
+            if mark.knows_newer_ring_than(history.mark()) {
+                return HorizonStep::HistoryChanged;
+            }
+            horizon.confirm(history, sent.get(), lease)
+        })
+    }
+
+    /// Takes up that every member has vouched for the history.
+    pub fn confirmed_by(&self, vouching: &Vouching, lease: i64) -> HorizonStep {
+        self.step(|horizon, history| horizon.confirm_vouched(history, vouching, lease))
+    }
+
+    fn step(
+        &self,
+        step: impl FnOnce(&mut RingHorizon, &RingHistory) -> HorizonStep,
+    ) -> HorizonStep {
+        // Read under the lock: a history taken up meanwhile is seen here or comes after.
         let mut horizon = self.horizon.lock();
-        let step = horizon.confirm(&history, sent.get(), lease);
+        let step = step(&mut horizon, &self.history.load());
         let millis = horizon.millis().map_or(Millis::MIN, Millis::new);
         self.horizon_millis.store(millis.get(), Ordering::Release);
         step

@@ -13,11 +13,27 @@ pub(super) struct Clash {
 
 /// What does not go together in `config`.
 pub(super) fn clashes(config: &Config) -> Vec<Clash> {
+    let clustered = config.zookeeper.servers.is_some();
     let checks = [
         (
             overlap(config.http.listen, config.ops.listen),
             ["http.listen", "ops.listen"],
             "the two listeners need different addresses",
+        ),
+        (
+            clustered && overlap(config.http.listen, config.peer.listen),
+            ["http.listen", "peer.listen"],
+            "the two listeners need different addresses",
+        ),
+        (
+            clustered && overlap(config.ops.listen, config.peer.listen),
+            ["ops.listen", "peer.listen"],
+            "the two listeners need different addresses",
+        ),
+        (
+            clustered && config.cluster.secret_file.is_none(),
+            ["zookeeper.servers", "cluster.secret_file"],
+            "the nodes of a cluster need a secret by which they know each other",
         ),
         (
             config.limits.item_bytes > config.limits.inflight_bytes,

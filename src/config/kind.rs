@@ -342,6 +342,22 @@ pub(super) const HOST_NAME: Text = Text {
     rule: "a host name: labels of letters, digits, - and _ with dots between them",
 };
 
+/// Servers to connect to, with commas between them.
+pub(super) const SERVERS: Text = Text {
+    check: |text| {
+        let server = |server: &str| {
+            let (host, port) = server.rsplit_once(':')?;
+            let port: u16 = port.parse().ok()?;
+            let uri: Uri = format!("http://{host}:{port}/").parse().ok()?;
+            (port > 0 && uri.host() == Some(host) && !host.is_empty()).then_some(())
+        };
+        let servers: Vec<&str> = text.split(',').map(str::trim).collect();
+        let all = servers.iter().all(|text| server(text).is_some());
+        all.then(|| servers.join(","))
+    },
+    rule: "servers as host:port with commas between them, such as \"zk1:2181,zk2:2181\"",
+};
+
 /// The base of links, kept without the slash at its end.
 pub(super) const BASE_URL: Text = Text {
     check: |text| {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::kind::{
     Address, BASE_URL, CLUSTER_NAME, Choice, FilePath, GIB, HOST_NAME, KIB, Kind, MIB, OneOf,
-    Optional, Raw, Switch, TIB, count, days, millis, minutes, seconds, size,
+    Optional, Raw, SERVERS, Switch, TIB, count, days, millis, minutes, seconds, size,
 };
 
 /// A section of the file.
@@ -218,13 +218,31 @@ settings! {
         ops_routes: bool = true, Switch;
     }
 
-    /// The traffic between nodes. No settings in this version.
-    peer: PeerConfig {}
+    /// The traffic between the nodes of a cluster. A hub that is alone has none.
+    peer: PeerConfig {
+        /// Where the other nodes connect. A network that only nodes reach.
+        listen: SocketAddr = listen(Ipv4Addr::UNSPECIFIED, 8081), Address;
+        /// How long a connection to another node may take to come about.
+        connect_timeout_ms: u64 = 1_000, millis(1, HOUR_MS);
+        /// A replica that has not answered an append for so long is asked again, and the client's
+        /// write goes to the next coordinator.
+        append_timeout_ms: u64 = 500, millis(1, HOUR_MS);
+        /// A read that has not been answered for so long is asked of another replica as well.
+        hedge_ms: u64 = 50, millis(1, HOUR_MS);
+        /// What may wait for one other node; beyond it, what waits for that node is refused.
+        queue_bytes: u64 = 64 * MIB, size(MIB, TIB);
+        /// Items of more than this are sent ahead of their append, so that small ones do not wait
+        /// for them.
+        stage_bytes: u64 = 256 * KIB, size(KIB, 64 * MIB);
+    }
 
     /// The listener for operators: health and metrics.
     ops: OpsConfig {
         /// Where operators connect. Not a public address.
         listen: SocketAddr = listen(Ipv4Addr::LOCALHOST, 8082), Address;
+        /// A file with the token that operators send as "Authorization: Bearer" to change something.
+        /// Empty: only callers on the same machine may.
+        admin_token_file: Option<PathBuf> = None, Optional(FilePath);
     }
 
     /// What the nodes of one cluster must agree on.
@@ -234,10 +252,21 @@ settings! {
         /// How far apart the clocks of any two nodes may be. The order of items relies on it, so a
         /// node that is further off takes no part in writing.
         max_skew_ms: u64 = 500, millis(1, 60_000);
+        /// A file with the secret by which nodes know each other: 16 bytes or more, the same on
+        /// every node. Required in a cluster.
+        secret_file: Option<PathBuf> = None, Optional(FilePath);
     }
 
-    /// Where the nodes coordinate. No settings in this version.
-    zookeeper: ZookeeperConfig {}
+    /// Where the nodes of a cluster coordinate.
+    zookeeper: ZookeeperConfig {
+        /// The ZooKeeper servers. Empty: this hub is alone, and coordinates with itself.
+        servers: Option<String> = None, Optional(SERVERS);
+        /// A node that ZooKeeper has not heard of for so long counts as gone.
+        session_timeout_ms: u64 = 6_000, millis(500, HOUR_MS);
+        /// A file with "user:password" for ZooKeeper's digest authentication; what the hub creates
+        /// is then that user's alone. Empty: none.
+        auth_file: Option<PathBuf> = None, Optional(FilePath);
+    }
 
     /// How channels are spread over the nodes. The same on every node.
     ring: RingConfig {
@@ -247,6 +276,17 @@ settings! {
         virtual_nodes: usize = 256, count(1, 4_096);
         /// How long a node may go on accepting items after it last confirmed the ring.
         lease_ms: u64 = 10_000, millis(100, HOUR_MS);
+        /// A node that is away for less than this changes no ring: it restarts.
+        grace_seconds: u64 = 600, seconds(0, DAY);
+        /// Several nodes that are away, or one without which channels cannot be written, are left
+        /// out of the ring after this time.
+        away_ms: u64 = 10_000, millis(1, HOUR_MS);
+        /// Changes that come within this time become one new ring.
+        settle_ms: u64 = 2_000, millis(0, HOUR_MS);
+        /// A smaller ring is made by an operator only; 1 for a hub that never had more nodes.
+        min_members: usize = 2, count(1, 1_000);
+        /// The first ring of a new cluster waits for so many nodes.
+        bootstrap_expect: usize = 1, count(1, 1_000);
     }
 
     /// The short-term store on this node's disk.

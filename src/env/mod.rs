@@ -5,9 +5,22 @@
 //! elsewhere.
 
 mod clock;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod millis;
 mod random;
+
+use std::sync::Arc;
 
 pub use clock::{BootTime, ClockReading, ClockSource, HubClock, ManualClock, SystemClock};
 pub use millis::Millis;
 pub use random::{OsRandom, Random, SeededRandom};
+
+/// The clocks that a node goes by: the machine's own, and with the feature `faults` as far off as a
+/// test asks for.
+pub fn clock_source() -> Arc<dyn ClockSource> {
+    #[cfg(feature = "faults")]
+    return faults::clock_source();
+    #[cfg(not(feature = "faults"))]
+    return Arc::new(SystemClock);
+}

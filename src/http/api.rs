@@ -55,7 +55,7 @@ pub struct Core {
     /// The channels.
     pub channels: Arc<Channels>,
     /// The write path.
-    pub writes: Writes,
+    pub writes: Arc<Writes>,
     /// The read path.
     pub reads: Arc<Reads>,
 }
@@ -100,6 +100,8 @@ pub enum Surface {
     PublicOnly,
     /// What is said of the node.
     Ops,
+    /// What members ask each other: nothing of the API.
+    Peers,
 }
 
 /// A request, taken apart.
@@ -398,6 +400,7 @@ fn route_at(surface: Surface, parts: &http::request::Parts) -> Result<Route<'_>,
         Surface::Public => true,
         Surface::PublicOnly => !grammar::is_of_node(path),
         Surface::Ops => grammar::is_of_node(path),
+        Surface::Peers => false,
     };
     match grammar::parse(&parts.method, path) {
         Err(RouteError::TrailingSlash) => Err(RouteError::TrailingSlash),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use watched::{Answering, Watched, WatchedIo};
 
 use super::api::{Api, Origin, Surface};
+use super::body::ReplyBody;
 use super::links::Scheme;
 use crate::env::HubClock;
 
@@ -56,6 +57,22 @@ pub struct Edge {
     pub tls: Option<TlsAcceptor>,
     /// Its limits.
     pub limits: EdgeLimits,
+}
+
+/// What answers the requests that come in on a listener.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers one. It may be dropped half-way, when whoever asked goes away.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        origin: Origin,
+    ) -> impl Future<Output = Response<ReplyBody>> + Send;
+}
+
+impl Answers for Api {
+    async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<ReplyBody> {
+        self.handle(request, origin).await
+    }
 }
 
 /// How often connections are looked at.
@@ -89,7 +106,12 @@ impl Connections {
 impl Edge {
     /// Serves until told to stop; then no connection is accepted, and those that are open end with
     /// the request they are at.
-    pub async fn serve(self, api: Arc<Api>, clock: Arc<HubClock>, mut stop: watch::Receiver<bool>) {
+    pub async fn serve<A: Answers>(
+        self,
+        api: Arc<A>,
+        clock: Arc<HubClock>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let connections = Arc::new(Connections {
             now: Arc::new(AtomicU64::new(millis(&clock))),
             next: AtomicU64::new(0),
@@ -130,12 +152,12 @@ impl Edge {
         looking.abort();
     }
 
-    fn open(
+    fn open<A: Answers>(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         permit: OwnedSemaphorePermit,
-        api: &Arc<Api>,
+        api: &Arc<A>,
         connections: &Arc<Connections>,
         graceful: &GracefulShutdown,
     ) {
@@ -198,14 +220,15 @@ impl Drop for Guard {
     }
 }
 
-async fn converse<I>(
+async fn converse<I, A>(
     io: I,
     watched: Arc<Watched>,
-    api: Arc<Api>,
+    api: Arc<A>,
     origin: Origin,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Answers,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
     // The head's time is limited by the watch on connections.
@@ -223,7 +246,7 @@ async fn converse<I>(
         let api = Arc::clone(&api);
         let answering = Answering::new(Arc::clone(&watched));
         async move {
-            let reply = api.handle(request, origin).await;
+            let reply = api.answer(request, origin).await;
             Ok::<_, Infallible>(reply.map(|body| answering.sending(body)))
         }
     });

@@ -99,6 +99,10 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
         ["health", "live"] => read(method, Route::HealthLive),
         ["health", "metrics"] => read(method, Route::HealthMetrics),
         ["metrics"] => read(method, Route::Metrics),
+        ["internal", "rings", _] => {
+            let [_, _, channel, ..] = segments;
+            read(method, Route::RingsOf { channel })
+        }
         ["internal", rest @ ..] => read(method, Route::Internal(on_internal(rest)?)),
         _ => Err(RouteError::NotFound),
     }
@@ -111,6 +115,7 @@ fn on_internal(rest: &[&str]) -> Result<InternalRoute, RouteError> {
         ["deploy"] => Ok(InternalRoute::Deploy),
         ["deploy", "text"] => Ok(InternalRoute::DeployText),
         ["health"] => Ok(InternalRoute::Health),
+        ["rings"] => Ok(InternalRoute::Rings),
         ["time"] => Ok(InternalRoute::Time),
         ["time", "local"] => Ok(InternalRoute::TimeLocal),
         ["time", "millis"] => Ok(InternalRoute::TimeMillis),

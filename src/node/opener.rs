@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NodeError;
-use crate::channel::Channels;
-use crate::cluster::{Life, Phase};
+use crate::channel::{ChannelPlacement, Channels, Repair, Warmed};
+use crate::cluster::{Life, Phase, RingView};
 use crate::env::{HubClock, Millis};
+use crate::spoke::peers::Peers;
 use crate::spoke::{
-    DiskFolder, LogStore, Options, Replica, ReplicaSettings, SpokeStore as _, StoreId,
+    DiskFolder, LogStore, Options, Replica, ReplicaSettings, SpokeStore as _, StoreId, Undecided,
 };
 
 /// A wall clock this far behind the clock mark, in milliseconds, is said to be wrong.
@@ -25,11 +26,23 @@ pub(super) struct Opener {
     pub(super) channels: Arc<Channels>,
     pub(super) settings: ReplicaSettings,
     pub(super) life: Arc<Life>,
+    pub(super) view: Arc<RingView>,
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) repair: Arc<Repair>,
+}
+
+/// A store that was opened, and its replica.
+pub(super) struct Opened {
+    pub(super) replica: Arc<Replica>,
+    /// Whether nothing that was promised can be missing.
+    intact: bool,
+    /// The last time of which anything was promised before.
+    mark: Millis,
 }
 
 impl Opener {
     /// Opens the store, and waits until its replica may keep its promises.
-    pub(super) async fn open(&self) -> Result<Arc<Replica>, NodeError> {
+    pub(super) async fn open(&self) -> Result<Opened, NodeError> {
         let started = self.clock.boot();
         let path = self.path.clone();
         let (options, id, boot) = (self.options.clone(), self.id, self.boot);
@@ -57,12 +70,78 @@ impl Opener {
             "the store is open"
         );
         self.wait_for_clock(store.mark()).await;
-        let replica = Replica::new(store, Arc::clone(&self.clock), self.settings);
+        let mark = store.mark();
+        let (replica, undecided) = Replica::new(
+            store,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.peers),
+            self.view.own().clone(),
+            self.settings,
+        );
+        if !status.intact {
+            self.repair.forget(&replica);
+        }
+        for item in undecided {
+            self.settle(&replica, item);
+        }
         let from = replica.coordinates_from();
         while self.clock.now() < from {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(replica)
+        Ok(Opened {
+            replica,
+            intact: status.intact,
+            mark,
+        })
+    }
+
+    /// Settles, in the background, an item that this node coordinated before.
+    fn settle(&self, replica: &Arc<Replica>, item: Undecided) {
+        // What is in a channel that is gone is nobody's.
+        let Some(channel) = self.channels.numbered(item.channel) else {
+            return;
+        };
+        let channel = (*channel).as_ref();
+        let place = Arc::new(ChannelPlacement {
+            view: Arc::clone(&self.view),
+            channels: Arc::clone(&self.channels),
+            channel: channel.clone(),
+            coordinator: self.view.own().clone(),
+            max_skew: self.settings.limits.max_skew,
+        });
+        tokio::spawn(Arc::clone(replica).settle_own(item, channel, place));
+    }
+
+    /// Brings a replica that was just opened up to date with the others.
+    pub(super) async fn warm(&self, opened: &Opened) {
+        let replica = &opened.replica;
+        let told = |warmed: Warmed| {
+            let Warmed {
+                seen,
+                fetched,
+                bytes,
+                parts,
+                of,
+            } = warmed;
+            self.life.enter(Phase::Warming(format!(
+                "{parts} of {of} parts, {seen} items looked at, {fetched} fetched ({bytes} bytes)"
+            )));
+        };
+        if opened.intact {
+            // The skew on both sides of what the mark was worth.
+            let since = opened.mark.minus(10_000);
+            self.repair.catch_up(replica, since, told).await;
+            return;
+        }
+        let left_out = self.repair.learn(replica, told).await;
+        if left_out.is_empty() {
+            match replica.made_whole().await {
+                Ok(()) => tracing::info!("what may have been lost was fetched from the others"),
+                Err(error) => tracing::warn!(%error, "could not take down that nothing is missing"),
+            }
+        } else {
+            tracing::warn!(parts = ?left_out, "the members that know these times are gone");
+        }
     }
 
     /// Waits until the clock has passed the mark: nothing may be promised about times of which

@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::opener::Opener;
 use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads};
-use crate::cluster::{Coordination, Life, Phase};
+use crate::cluster::{Cluster, Life, Phase};
 use crate::item::ItemKey;
 use crate::spoke::{Direction, Replica};
 
@@ -23,7 +23,7 @@ pub(super) struct Running {
     pub(super) life: Arc<Life>,
     pub(super) channels: Arc<Channels>,
     pub(super) reads: Arc<Reads>,
-    pub(super) coordination: Arc<dyn Coordination>,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) confirming: tokio::task::AbortHandle,
 }
 
@@ -38,8 +38,9 @@ impl Running {
         let mut pause = Duration::from_secs(1);
         loop {
             match self.opener.open().await {
-                Ok(replica) => {
-                    self.local.set(replica);
+                Ok(opened) => {
+                    self.local.set(Arc::clone(&opened.replica));
+                    self.opener.warm(&opened).await;
                     self.life.enter(Phase::Ready);
                     return;
                 }
@@ -88,7 +89,7 @@ impl Running {
             close(replica).await;
         }
         self.confirming.abort();
-        if let Err(error) = self.coordination.deregister().await {
+        if let Err(error) = self.cluster.coordination().deregister().await {
             tracing::warn!(%error, "could not deregister");
         }
     }
@@ -113,6 +114,9 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
         let failure = running.local.get().and_then(|replica| replica.failure());
         if let Some(reason) = failure {
             running.reopen(reason).await;
+        }
+        if let Some(replica) = running.local.get() {
+            replica.write_down_decided();
         }
         if count.is_multiple_of(25) {
             metrics.run_upkeep();

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{NodeError, VERSION};
-use crate::cluster::{Incarnation, MemberRecord, MembershipSettings};
+use crate::cluster::{Incarnation, MemberRecord};
 use crate::config::{self, Config};
 use crate::env::Millis;
 use crate::http::api::{ApiSettings, Surface};
@@ -26,12 +26,7 @@ pub(super) fn edges_of(
     ops: TcpListener,
     tls: Option<TlsAcceptor>,
 ) -> [Edge; 2] {
-    let limits = EdgeLimits {
-        head: Duration::from_millis(config.http.head_timeout_ms),
-        idle: Duration::from_millis(config.http.idle_timeout_ms),
-        write: Duration::from_millis(config.http.write_timeout_ms),
-        connections: config.http.connections_max,
-    };
+    let limits = edge_limits(config);
     [
         Edge {
             name: "public",
@@ -52,6 +47,15 @@ pub(super) fn edges_of(
             limits,
         },
     ]
+}
+
+pub(super) fn edge_limits(config: &Config) -> EdgeLimits {
+    EdgeLimits {
+        head: Duration::from_millis(config.http.head_timeout_ms),
+        idle: Duration::from_millis(config.http.idle_timeout_ms),
+        write: Duration::from_millis(config.http.write_timeout_ms),
+        connections: config.http.connections_max,
+    }
 }
 
 pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeError> {
@@ -99,22 +103,36 @@ pub(super) fn api_settings(config: &Config, node: &str, own: Authority) -> ApiSe
     }
 }
 
-pub(super) fn membership(config: &Config, now: Millis) -> MembershipSettings {
-    let virtual_nodes = u16::try_from(config.ring.virtual_nodes).unwrap_or(u16::MAX);
-    let replicas = u8::try_from(config.ring.replicas).unwrap_or(u8::MAX);
-    MembershipSettings {
-        record: MemberRecord {
-            incarnation: Incarnation(0),
-            public: config.http.listen.to_string(),
-            version: VERSION.to_owned(),
-            started: now.get(),
-        },
-        policy: KeeperPolicy {
-            lease_millis: millis(config.ring.lease_ms),
-            max_skew_millis: millis(config.cluster.max_skew_ms),
-            placement: Placement::new(replicas, virtual_nodes).unwrap_or_default(),
-            ..KeeperPolicy::default()
-        },
+/// What this node says of itself to the others; `public` is `host:port` of its listener for clients.
+pub(super) fn member_record(config: &Config, now: Millis, public: &str) -> MemberRecord {
+    MemberRecord {
+        incarnation: Incarnation(0),
+        ip: None,
+        peer_port: config.peer.listen.port(),
+        public: public.to_owned(),
+        public_url: config.node.public_url.clone(),
+        version: VERSION.to_owned(),
+        state: String::new(),
+        started: now.get(),
+        ring: 0,
+    }
+}
+
+/// The keeper's numbers.
+pub(super) fn policy(config: &Config) -> KeeperPolicy {
+    let ring = &config.ring;
+    let virtual_nodes = u16::try_from(ring.virtual_nodes).unwrap_or(u16::MAX);
+    let replicas = u8::try_from(ring.replicas).unwrap_or(u8::MAX);
+    KeeperPolicy {
+        grace_millis: millis(ring.grace_seconds.saturating_mul(1000)),
+        away_millis: millis(ring.away_ms),
+        settle_millis: millis(ring.settle_ms),
+        lease_millis: millis(ring.lease_ms),
+        max_skew_millis: millis(config.cluster.max_skew_ms),
+        min_members: ring.min_members,
+        bootstrap_expect: ring.bootstrap_expect,
+        placement: Placement::new(replicas, virtual_nodes).unwrap_or_default(),
+        ..KeeperPolicy::default()
     }
 }
 
@@ -131,6 +149,7 @@ pub(super) fn store_options(config: &Config) -> Options {
         reserve_bytes: spoke.disk_reserve_bytes,
         open_segments: spoke.open_files as u64,
         dedup_millis: millis(spoke.idempotency_minutes.saturating_mul(60_000)),
+        has_peers: config.zookeeper.servers.is_some(),
     }
 }
 
@@ -144,6 +163,11 @@ pub(super) fn durability(config: &Config) -> Durability {
 /// The settings that clients read, under the names that they know them by.
 pub(super) fn properties(config: &Config) -> Vec<(&'static str, String)> {
     let url = config.node.public_url.as_ref();
+    // What clients take for a cluster, and for a hub that is alone.
+    let kind = match config.zookeeper.servers {
+        Some(_) => "aws",
+        None => "test",
+    };
     vec![
         ("app.name", "hub".to_owned()),
         ("app.environment", config.cluster.name.clone()),
@@ -170,7 +194,7 @@ pub(super) fn properties(config: &Config) -> Vec<(&'static str, String)> {
         ),
         ("hub.protect.channels", config.channel.protect.to_string()),
         ("hub.read.only", config.node.read_only.to_string()),
-        ("hub.type", "test".to_owned()),
+        ("hub.type", kind.to_owned()),
     ]
 }
 

@@ -7,6 +7,7 @@ use http::header::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
+use super::rings;
 use crate::channel::{Channels, LocalReplica};
 use crate::cluster::{Life, Phase, RingView};
 use crate::env::{HubClock, Millis};
@@ -31,6 +32,8 @@ pub struct NodeFacts {
     pub durability: Durability,
     /// Whether nothing may be changed through it.
     pub read_only: bool,
+    /// How long a member may be away before a ring is made without it.
+    pub grace_seconds: u64,
     /// What clients know settings by, with their values.
     pub properties: Vec<(&'static str, String)>,
 }
@@ -67,6 +70,7 @@ impl Operations for Node {
             }
             Route::Metrics => reply::with_body(StatusCode::OK, METRICS, self.metrics()),
             Route::Internal(route) => self.internal(*route, base),
+            Route::RingsOf { channel } => self.rings_of(channel),
             _ => return None,
         })
     }
@@ -181,6 +185,16 @@ impl Node {
         });
     }
 
+    fn rings_of(&self, channel: &str) -> Reply {
+        match rings::of_channel(&self.view, channel, self.clock.now(), &self.facts.node) {
+            Some(body) => reply::json(StatusCode::OK, &body),
+            None => reply::json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({"error": "no ring is known yet", "channel": channel}),
+            ),
+        }
+    }
+
     fn internal(&self, route: InternalRoute, base: &BaseUri) -> Reply {
         let node = &self.facts.node;
         let own = |path: &str| format!("http://{node}{path}");
@@ -194,6 +208,7 @@ impl Node {
                     "properties": link("internal/properties", "the settings that clients read"),
                     "deploy": link("internal/deploy", "the nodes of the cluster"),
                     "health": link("internal/health", "the health of every node"),
+                    "rings": link("internal/rings", "the rings, and who is away"),
                     "time": link("internal/time", "the hub's clock"),
                 }})
             }
@@ -229,6 +244,7 @@ impl Node {
                     "remote": link("internal/time/remote"),
                 }})
             }
+            InternalRoute::Rings => rings::history(&self.view, now, self.facts.grace_seconds, node),
             InternalRoute::TimeLocal | InternalRoute::TimeMillis => json!(now.get()),
             InternalRoute::TimeRemote => {
                 let text = "there is no other node to ask for the time";
@@ -286,6 +302,7 @@ mod tests {
                 started: clock.now(),
                 durability: Durability::Fsync,
                 read_only: false,
+                grace_seconds: 600,
                 properties: Vec::new(),
             },
             life,

@@ -2,5 +2,6 @@
 
 mod health;
 pub mod logging;
+mod rings;
 
 pub use health::{Node, NodeFacts};

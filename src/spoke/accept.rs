@@ -94,6 +94,14 @@ pub enum Reason {
     OldChannel,
     /// Its disk is nearly full.
     DiskFull,
+    /// It may have forgotten promises, and has not yet learned from the others what they were.
+    Warming,
+    /// Its clock is too far from the others'.
+    ClockOff,
+    /// There is no connection to another replica, or none that has the payload.
+    NoPeer,
+    /// The payload that was to go ahead of the append is not there.
+    NoPayload,
 }
 
 /// Applies the rule, in its order: what is held, what was promised, what stands in the way, what
@@ -154,8 +162,20 @@ pub struct Promises {
     highest: Frontier,
     /// The highest promise made to somebody who asked, or at a start.
     raised: Frontier,
-    /// Keys that were stamped or accepted and are not yet stored and readable.
-    pending: BTreeMap<ItemKey, WriteId>,
+    /// Keys that were stamped or accepted and are not yet stored and readable, and those stamped
+    /// here of which no second copy is known.
+    pending: BTreeMap<ItemKey, Pending>,
+    /// The highest key stamped here.
+    stamped: Option<ItemKey>,
+}
+
+/// A key that is not decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// The write it is of.
+    pub write_id: WriteId,
+    /// Whether this node stamped it.
+    pub own: bool,
 }
 
 impl Promises {
@@ -165,6 +185,7 @@ impl Promises {
             highest: Frontier::NOTHING,
             raised: floor,
             pending: BTreeMap::new(),
+            stamped: None,
         }
     }
 
@@ -189,10 +210,21 @@ impl Promises {
         ItemKey::stamp(&self.frontier(clock, limits).key(), clock, slot)
     }
 
-    /// A key was stamped or accepted: from now on lower ones are refused, and it is pending.
-    pub fn accept(&mut self, key: ItemKey, write_id: WriteId) {
+    /// A key was accepted, or stamped here (`own`): from now on lower ones are refused, and it is
+    /// pending.
+    pub fn accept(&mut self, key: ItemKey, write_id: WriteId, own: bool) {
         self.highest = self.highest.max(Frontier::up_to(key));
-        self.pending.insert(key, write_id);
+        self.pending.insert(key, Pending { write_id, own });
+        if own {
+            self.stamped = self.stamped.max(Some(key));
+        }
+    }
+
+    /// The highest key such that all that was stamped here at or below it is decided.
+    pub fn decided_to(&self) -> Option<ItemKey> {
+        let stamped = self.stamped?;
+        let lowest = self.pending.iter().find(|(_, pending)| pending.own);
+        Some(lowest.map_or(stamped, |(key, _)| ItemKey::first_of(key.millis)))
     }
 
     /// A pending key is stored and readable, or is known never to be.
@@ -205,8 +237,13 @@ impl Promises {
         self.raised = self.raised.max(frontier);
     }
 
+    /// Whether a key is pending.
+    pub fn is_pending(&self, key: &ItemKey) -> bool {
+        self.pending.contains_key(key)
+    }
+
     /// The pending keys, lowest first.
-    pub fn pending(&self) -> impl Iterator<Item = (&ItemKey, &WriteId)> {
+    pub fn pending(&self) -> impl Iterator<Item = (&ItemKey, &Pending)> {
         self.pending.iter()
     }
 

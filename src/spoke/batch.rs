@@ -8,7 +8,7 @@ use super::index::Entry;
 use super::log::Shared;
 use super::record::{Encoded, ItemFlags, Record};
 use super::segment::{Active, Segment};
-use super::store::{Append, AppendError, Done, Removal};
+use super::store::{Append, AppendError, Done, Naming, Removal};
 use crate::env::Millis;
 use crate::item::ItemKey;
 
@@ -68,6 +68,41 @@ impl Line {
             }),
             record,
             done: Some(removal.done),
+        })
+    }
+}
+
+impl Line {
+    /// Further members that an item of that bucket may be sent to. Answered here if they are too
+    /// many for a record.
+    pub(super) fn naming(bucket: Millis, naming: Naming) -> Option<Self> {
+        let record = Record::Named {
+            key: naming.key,
+            replicas: naming.replicas,
+        };
+        match Encoded::small(naming.channel, &record) {
+            Ok(record) => Some(Self {
+                bucket,
+                entry: None,
+                record,
+                done: Some(naming.done),
+            }),
+            Err(error) => {
+                let reason = error.to_string();
+                (naming.done)(Err(AppendError::Refused { reason }));
+                None
+            }
+        }
+    }
+
+    /// Up to where a channel's items are decided. Nobody waits for it.
+    pub(super) fn decided_to(bucket: Millis, channel: ChannelId, key: ItemKey) -> Option<Self> {
+        Some(Self {
+            bucket,
+            entry: None,
+            // A record of a key is never too long.
+            record: Encoded::small(channel, &Record::CommitMark(key)).ok()?,
+            done: None,
         })
     }
 }

@@ -64,6 +64,7 @@ fn options() -> Options {
         reserve_bytes: 0,
         open_segments: 4,
         dedup_millis: 10 * MINUTE,
+        has_peers: false,
     }
 }
 

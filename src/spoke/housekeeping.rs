@@ -278,6 +278,9 @@ fn mend(shared: &Shared, segment: &Segment) -> io::Result<bool> {
             gap: *gap,
         });
     }
+    for (channel, key) in &found.decided {
+        shared.decided_to(*channel, *key);
+    }
     let (length, mark, sequence) = (found.length, found.mark, found.sequence);
     let entries = found.entries.into_iter();
     let meta = shared.write_index(segment, length, mark, sequence, entries)?;

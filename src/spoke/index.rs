@@ -24,8 +24,9 @@ pub use write::write_index;
 
 const BLOCK: usize = 4096;
 const MAGIC: [u8; 8] = *b"HUBINDEX";
-const FORMAT: u32 = 1;
-const FOOTER_LEN: usize = 8 + 4 + 4 + 8 * 10 + 8;
+/// 2 counts the undecided entries. An index of an earlier format is made again from its log.
+const FORMAT: u32 = 2;
+const FOOTER_LEN: usize = 8 + 4 + 4 + 8 * 11 + 8;
 
 /// Where an item stands in a segment's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub struct IndexMeta {
     /// How many of them matter to what is remembered of writes: those written under an idempotency
     /// key, and removals.
     pub remembered: u64,
+    /// How many stand for items that were undecided when the index was written.
+    pub undecided: u64,
     /// The bytes of the index file.
     pub index_len: u64,
     /// The latest clock mark in the segment.
@@ -181,6 +184,7 @@ impl Footer {
             self.meta.log_len,
             self.meta.items,
             self.meta.remembered,
+            self.meta.undecided,
             self.meta.mark.get() as u64,
             self.meta.sequence,
         ] {
@@ -209,6 +213,7 @@ impl Footer {
             log_len: number()?,
             items: number()?,
             remembered: number()?,
+            undecided: number()?,
             index_len,
             mark: Millis::new(number()? as i64),
             sequence: number()?,

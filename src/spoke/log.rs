@@ -1,6 +1,6 @@
 //! The segmented log: what its threads share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -17,7 +17,7 @@ use super::ids::{ChannelId, SegmentId, WriteId};
 use super::index::{Entry, IndexError, IndexMeta, ReadMode, SealedIndex, write_index};
 use super::record::ItemFlags;
 use super::segment::{Active, OpenSegment, Segment, State};
-use super::store::{ReadError, StoreStatus};
+use super::store::{ReadError, StoreStatus, Undecided};
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 
@@ -45,6 +45,9 @@ pub struct Options {
     pub open_segments: u64,
     /// How far back write ids are remembered, in milliseconds.
     pub dedup_millis: i64,
+    /// Whether other members may know of promises that this node made and whose disk it has lost: a
+    /// new store then counts as not intact until it is said to be whole.
+    pub has_peers: bool,
 }
 
 /// When an item counts as stored.
@@ -95,6 +98,10 @@ pub(super) struct Shared {
     /// Whether something that was promised may be missing.
     pub(super) doubt: AtomicBool,
     pub(super) recent: Mutex<Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>>,
+    /// Up to where the items of each channel that this node coordinates are decided.
+    pub(super) decided: Mutex<HashMap<ChannelId, ItemKey>>,
+    /// Those that were not when the store was opened.
+    pub(super) undecided: Mutex<Vec<Undecided>>,
 }
 
 impl Shared {
@@ -156,6 +163,20 @@ impl Shared {
         }
         let mark = Millis::new(self.mark.load(Ordering::Acquire));
         file.write(self.next_sequence(), mark, false)
+    }
+
+    /// Takes up that every item of the channel which this node coordinates, up to and including that
+    /// key, is decided.
+    pub(super) fn decided_to(&self, channel: ChannelId, key: ItemKey) {
+        let mut decided = self.decided.lock();
+        let to = decided.entry(channel).or_insert(key);
+        *to = key.max(*to);
+    }
+
+    /// Whether an item that this node coordinates is known to be decided.
+    pub(super) fn is_decided(&self, channel: ChannelId, key: &ItemKey) -> bool {
+        let decided = self.decided.lock();
+        decided.get(&channel).is_some_and(|to| key <= to)
     }
 
     /// The next place in the order of batches.
@@ -244,6 +265,17 @@ impl Shared {
         if !damaged.is_empty() {
             write_note(files, id, &damaged)?;
         }
+        let decided = self.decided.lock().clone();
+        let entries = entries.map(|mut entry| {
+            if entry.flags.pending
+                && decided
+                    .get(&entry.channel)
+                    .is_some_and(|to| entry.key <= *to)
+            {
+                entry.flags.pending = false;
+            }
+            entry
+        });
         write_index(files, id, salt, log_len, mark, sequence, entries)
     }
 

@@ -19,7 +19,8 @@ use super::queue::{Command, Queue};
 use super::record::ItemFlags;
 use super::recover::{self, OpenError};
 use super::store::{
-    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
+    Append, AppendError, Done, Naming, Range, ReadError, Removal, SpokeStore, StoreStatus,
+    StoredItem, Undecided,
 };
 use super::writer::Writer;
 use crate::env::{HubClock, Millis};
@@ -160,6 +161,19 @@ impl SpokeStore for LogStore {
             // Nothing of that time is held: there is nothing to remove.
             (removal.done)(Ok(()));
         }
+    }
+
+    fn decided_to(&self, channel: ChannelId, key: ItemKey) {
+        self.shared.decided_to(channel, key);
+        self.queue.push(Command::DecidedTo(channel, key));
+    }
+
+    fn name(&self, naming: Naming) {
+        self.queue.push(Command::Name(naming));
+    }
+
+    fn undecided(&self) -> Vec<Undecided> {
+        std::mem::take(&mut *self.shared.undecided.lock())
     }
 
     fn advance_mark(&self, done: Done) {

@@ -16,8 +16,8 @@ use super::ids::{ChannelId, SegmentId, WriteId};
 use super::index::{Entry, ReadMode};
 use super::record::{ItemFlags, ItemHead, Record, decode_body};
 use super::store::{
-    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
-    StoredPayload,
+    Append, AppendError, Done, Naming, RECALL, Range, ReadError, Removal, SpokeStore, StoreStatus,
+    StoredItem, StoredPayload, Undecided,
 };
 use super::writer::MARK_AHEAD;
 use crate::env::{HubClock, Millis};
@@ -43,6 +43,8 @@ struct Inner {
     records: u64,
     mark: Millis,
     recent: Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>,
+    decided: BTreeMap<ChannelId, ItemKey>,
+    undecided: Vec<Undecided>,
     full: bool,
     failed: Option<String>,
     intact: bool,
@@ -55,6 +57,7 @@ struct Inner {
 enum Command {
     Append(Append),
     Remove(Removal),
+    Name(Naming),
     AdvanceMark(Done),
     Whole(Done),
 }
@@ -64,6 +67,7 @@ impl Command {
         match self {
             Self::Append(append) => (append.done)(outcome),
             Self::Remove(removal) => (removal.done)(outcome),
+            Self::Name(naming) => (naming.done)(outcome),
             Self::AdvanceMark(done) | Self::Whole(done) => done(outcome),
         }
     }
@@ -80,6 +84,8 @@ impl MemoryStore {
                 records: 0,
                 mark: Millis::MIN,
                 recent: Vec::new(),
+                decided: BTreeMap::new(),
+                undecided: Vec::new(),
                 full: false,
                 failed: None,
                 intact: true,
@@ -97,7 +103,23 @@ impl MemoryStore {
         let inner = self.inner.lock();
         let since = clock.now().minus(self.dedup_millis);
         let entries = inner.items.values().map(|(entry, _)| entry);
-        let remembered = entries.filter(|e| e.flags.keyed && !e.removed && e.key.millis >= since);
+        let recall = clock.now().minus(RECALL);
+        let remembered = entries.filter(|e| {
+            let window = if e.flags.keyed { since } else { recall };
+            !e.removed && e.key.millis >= window
+        });
+        let items = inner.items.values();
+        let undecided = items.filter(|(e, _)| {
+            let decided = inner.decided.get(&e.channel);
+            e.flags.pending && !e.removed && decided.is_none_or(|to| e.key > *to)
+        });
+        let undecided = undecided.map(|(e, contents)| Undecided {
+            channel: e.channel,
+            key: e.key,
+            write_id: e.write_id,
+            flags: e.flags,
+            replicas: contents.as_ref().map(|(head, _)| head.replicas.clone()),
+        });
         Self {
             clock,
             dedup_millis: self.dedup_millis,
@@ -108,6 +130,8 @@ impl MemoryStore {
                 recent: remembered
                     .map(|e| (e.channel, e.key, e.write_id, e.flags))
                     .collect(),
+                decided: inner.decided.clone(),
+                undecided: undecided.collect(),
                 full: false,
                 failed: None,
                 intact,
@@ -190,9 +214,12 @@ impl Inner {
         }
         let mark = now.plus(MARK_AHEAD);
         match command {
-            Command::Append(_) | Command::Remove(_) if self.full => return Err(AppendError::Full),
+            Command::Append(_) | Command::Remove(_) | Command::Name(_) if self.full => {
+                return Err(AppendError::Full);
+            }
             Command::Append(append) => self.append(append)?,
             Command::Remove(removal) => self.remove(removal),
+            Command::Name(naming) => self.name(naming),
             Command::AdvanceMark(_) if self.mark >= now.plus(MARK_AHEAD / 2) => return Ok(()),
             Command::AdvanceMark(_) => {}
             Command::Whole(_) => {
@@ -240,6 +267,13 @@ impl Inner {
         self.items.insert(entry.position(), (entry, None));
     }
 
+    fn name(&mut self, naming: &Naming) {
+        let position = (naming.channel, naming.key);
+        if let Some((_, Some((head, _)))) = self.items.get_mut(&position) {
+            head.replicas.extend(naming.replicas.iter().cloned());
+        }
+    }
+
     fn next_offset(&mut self) -> u64 {
         self.records += 1;
         self.records
@@ -258,6 +292,20 @@ impl SpokeStore for MemoryStore {
 
     fn remove(&self, removal: Removal) {
         self.take(Command::Remove(removal));
+    }
+
+    fn decided_to(&self, channel: ChannelId, key: ItemKey) {
+        let mut inner = self.inner.lock();
+        let to = inner.decided.entry(channel).or_insert(key);
+        *to = key.max(*to);
+    }
+
+    fn name(&self, naming: Naming) {
+        self.take(Command::Name(naming));
+    }
+
+    fn undecided(&self) -> Vec<Undecided> {
+        std::mem::take(&mut self.inner.lock().undecided)
     }
 
     fn advance_mark(&self, done: Done) {

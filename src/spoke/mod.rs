@@ -28,6 +28,7 @@ mod large;
 mod log;
 mod logstore;
 mod memory;
+pub mod peers;
 mod query;
 mod queue;
 mod record;
@@ -51,12 +52,15 @@ pub use large::LargePayload;
 pub use log::{Durability, Options};
 pub use logstore::LogStore;
 pub use memory::MemoryStore;
+pub use peers::Report;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
-pub use replica::{KeyPlacement, Replica, ReplicaSettings, Report, Stored, Write, WriteError};
+pub use replica::{
+    EarlierSet, KeyPlacement, Offered, Replica, ReplicaSettings, Stored, Write, WriteError,
+};
 pub use store::{
-    Append, AppendError, Done, Range, ReadError, Removal, SpokeStore, StoreStatus, StoredItem,
-    StoredPayload,
+    Append, AppendError, Done, Naming, RECALL, Range, ReadError, Removal, SpokeStore, StoreStatus,
+    StoredItem, StoredPayload, Undecided,
 };
 
 #[cfg(test)]

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::ids::ChannelId;
 use super::log::Durability;
-use super::store::{Append, AppendError, Done, Removal};
+use super::store::{Append, AppendError, Done, Naming, Removal};
 use crate::env::Millis;
+use crate::item::ItemKey;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
     Append(Append),
     Remove(Removal),
+    Name(Naming),
+    DecidedTo(ChannelId, ItemKey),
     AdvanceMark(Done),
     Whole(Done),
     Close(Millis, Sender<()>),
@@ -21,7 +25,10 @@ pub(super) enum Command {
 impl Command {
     /// Whether it may wait for others to share a sync with. What is no item needs none.
     fn may_linger(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Remove(_))
+        matches!(
+            self,
+            Self::Append(_) | Self::Remove(_) | Self::Name(_) | Self::DecidedTo(..)
+        )
     }
 }
 
@@ -135,6 +142,8 @@ impl Queue {
                 let done = match command {
                     Command::Append(append) => append.done,
                     Command::Remove(removal) => removal.done,
+                    Command::Name(naming) => naming.done,
+                    Command::DecidedTo(..) => continue,
                     Command::AdvanceMark(done) | Command::Whole(done) => done,
                     Command::Close(_, closed) => {
                         // The closer may have given up waiting.

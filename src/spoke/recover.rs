@@ -26,6 +26,8 @@ use super::record::SealHead;
 use super::replay::{Replayed, replay};
 use super::scan::{Gap, read_header};
 use super::segment::{Active, Segment, State};
+use super::store::{RECALL, Undecided};
+use super::writer::MARK_AHEAD;
 use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 
@@ -128,10 +130,13 @@ pub(super) fn open(
             room: AtomicU64::new(u64::MAX),
             failed: Mutex::new(None),
             recent: Mutex::new(Vec::new()),
+            decided: Mutex::default(),
+            undecided: Mutex::default(),
         },
         unsealed: Vec::new(),
         closed,
         removed: Mutex::default(),
+        pending: Mutex::default(),
     };
     if let Some(closed) = closed.filter(|closed| !closed.clean) {
         recovery.note(closed.mark, closed.sequence);
@@ -164,8 +169,10 @@ struct Recovery {
     unsealed: Vec<Arc<Segment>>,
     /// What the clock file says of the end of the last run.
     closed: Option<ClockMark>,
-    /// What was removed within the dedup window.
+    /// What was removed, as far as it was looked at.
     removed: Mutex<HashSet<(ChannelId, ItemKey)>>,
+    /// Items that this node coordinates and that may be undecided.
+    pending: Mutex<Vec<Undecided>>,
 }
 
 impl Recovery {
@@ -265,9 +272,16 @@ impl Recovery {
         }
         self.note(found.mark, found.sequence);
         self.damaged(id, &found.damage);
+        for (channel, key) in &found.decided {
+            self.shared.decided_to(*channel, *key);
+        }
         for entry in &found.entries {
             self.shared.directory.add(entry.channel, id.bucket);
-            self.remember_write(id, entry);
+            self.remember_write(entry);
+            if entry.flags.pending {
+                let named = found.named.remove(&entry.position());
+                self.remember_pending(entry, named);
+            }
         }
         let segment = self.seal(id, salt, &file, found).map_err(io_at(&*name))?;
         self.shared.segments.insert(id, segment);
@@ -380,34 +394,49 @@ impl Recovery {
     }
 
     fn remember_writes(&self, id: SegmentId, index: &SealedIndex) -> Result<(), String> {
-        if index.meta().remembered == 0 || !self.in_dedup_window(id) {
+        let meta = index.meta();
+        let keyed = meta.remembered > 0 && self.ends_within(id, self.shared.options.dedup_millis);
+        if !keyed && meta.undecided == 0 && !self.ends_within(id, RECALL) {
             return Ok(());
         }
-        index
-            .each(|entry| self.remember_write(id, entry))
-            .map_err(|error| error.to_string())
+        let look = |entry: &Entry| {
+            self.remember_write(entry);
+            if entry.flags.pending {
+                // Its record names members, and later ones may have named more.
+                self.remember_pending(entry, None);
+            }
+        };
+        index.each(look).map_err(|error| error.to_string())
     }
 
-    fn remember_write(&self, id: SegmentId, entry: &Entry) {
-        if !self.in_dedup_window(id) {
-            return;
-        }
+    fn remember_write(&self, entry: &Entry) {
+        let bucket = self.shared.directory.bucket(entry.key.millis);
+        let of_bucket = SegmentId { bucket, number: 0 };
+        let since = self.shared.clock.now().minus(RECALL);
         if entry.removed {
             self.removed.lock().insert(entry.position());
-        } else if entry.flags.keyed {
+        } else if entry.key.millis >= since
+            || (entry.flags.keyed && self.ends_within(of_bucket, self.shared.options.dedup_millis))
+        {
             let write: (ChannelId, _, WriteId, _) =
                 (entry.channel, entry.key, entry.write_id, entry.flags);
             self.shared.recent.lock().push(write);
         }
     }
 
-    fn in_dedup_window(&self, id: SegmentId) -> bool {
-        let end = self.shared.directory.end(id.bucket);
-        end >= self
-            .shared
-            .clock
-            .now()
-            .minus(self.shared.options.dedup_millis)
+    fn remember_pending(&self, entry: &Entry, replicas: Option<Vec<String>>) {
+        self.pending.lock().push(Undecided {
+            channel: entry.channel,
+            key: entry.key,
+            write_id: entry.write_id,
+            flags: entry.flags,
+            replicas,
+        });
+    }
+
+    /// Whether a segment's time ended no longer ago than that, in milliseconds.
+    fn ends_within(&self, id: SegmentId, window: i64) -> bool {
+        self.shared.directory.end(id.bucket) >= self.shared.clock.now().minus(window)
     }
 
     fn known_damage(&self, id: SegmentId) -> Result<(), OpenError> {
@@ -447,6 +476,12 @@ impl Recovery {
             // Every run begins by writing a mark. Where there is none, it was lost with all it said.
             if !self.shared.segments.is_empty() || self.shared.damage.count() > 0 {
                 self.doubt()?;
+            } else if self.shared.options.has_peers {
+                // Whatever a former self of this node promised, it was before now.
+                let mark = self.shared.clock.now().plus(MARK_AHEAD);
+                self.shared.mark.store(mark.get(), Ordering::Relaxed);
+                self.shared.doubt.store(true, Ordering::Relaxed);
+                self.shared.replace_mark(true).map_err(io_at("CLOCK"))?;
             } else {
                 self.shared.replace_mark(false).map_err(io_at("CLOCK"))?;
             }
@@ -470,6 +505,14 @@ impl Recovery {
         let mut recent = self.shared.recent.lock();
         recent.retain(|(channel, key, ..)| is_held(*channel, *key));
         drop(recent);
+        let mut pending = self.pending.into_inner();
+        pending.retain(|item| {
+            is_held(item.channel, item.key) && !self.shared.is_decided(item.channel, &item.key)
+        });
+        // A record written twice is one item.
+        pending.sort_by_key(|item| (item.channel, item.key));
+        pending.dedup_by_key(|item| (item.channel, item.key));
+        *self.shared.undecided.lock() = pending;
         super::housekeeping::look_at_disk(&self.shared);
         Ok(Opened {
             shared: Arc::new(self.shared),

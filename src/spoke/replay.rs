@@ -1,18 +1,25 @@
 //! What a log says when it is read from its start: its items, and which of its unreadable bytes
 //! are where the writer was cut off and which are damage.
 
+use std::collections::HashMap;
 use std::io;
 
 use super::files::LogFile;
+use super::ids::ChannelId;
 use super::index::Entry;
 use super::record::{ItemFlags, Record};
 use super::scan::{Found, Gap, Scan};
 use crate::env::Millis;
+use crate::item::ItemKey;
 
 /// What was found in one log.
 pub(super) struct Replayed {
     /// In order, one for a position.
     pub(super) entries: Vec<Entry>,
+    /// Up to where the items of channels that this node coordinates are decided.
+    pub(super) decided: Vec<(ChannelId, ItemKey)>,
+    /// The members that pending items may have been sent to.
+    pub(super) named: HashMap<(ChannelId, ItemKey), Vec<String>>,
     /// The latest clock mark.
     pub(super) mark: Millis,
     /// The highest batch.
@@ -33,6 +40,8 @@ pub(super) fn replay(file: &dyn LogFile, salt: u64, was_sealed: bool) -> io::Res
     let mut scan = Scan::new(file, salt)?;
     let mut out = Replayed {
         entries: Vec::new(),
+        decided: Vec::new(),
+        named: HashMap::new(),
         mark: Millis::MIN,
         sequence: 0,
         cuts: Vec::new(),
@@ -67,6 +76,10 @@ pub(super) fn replay(file: &dyn LogFile, salt: u64, was_sealed: bool) -> io::Res
             Record::Item(head) => {
                 let entry = entry(head.key, head.flags, false, head.write_id);
                 out.entries.push(entry);
+                if head.flags.pending {
+                    let named = out.named.entry(entry.position()).or_default();
+                    named.extend(head.replicas);
+                }
             }
             Record::Removal { key, write_id } => {
                 let entry = entry(key, ItemFlags::default(), true, write_id);
@@ -85,7 +98,11 @@ pub(super) fn replay(file: &dyn LogFile, salt: u64, was_sealed: bool) -> io::Res
                 out.cuts = seal.cuts;
                 out.length = offset + frame.record_len();
             }
-            Record::CommitMark(_) | Record::Named { .. } => {}
+            Record::CommitMark(key) => out.decided.push((frame.channel, key)),
+            Record::Named { key, replicas } => {
+                let named = out.named.entry((frame.channel, key)).or_default();
+                named.extend(replicas);
+            }
         }
     }
     if was_sealed && !out.sealed {

@@ -1,11 +1,17 @@
 //! A replica: the accept rule applied to a store, at one serial point per channel.
 //!
-//! It stamps keys as a coordinator, keeps its promises, and answers readers with a frontier and
-//! what it holds. A key counts as pending from the moment it is stamped until it is stored and
-//! readable, so a reader never learns of a frontier past an item that may yet appear below it.
+//! It stamps keys as a coordinator and sees to their second copies, takes what other coordinators
+//! offer, keeps its promises, and answers readers with a frontier and what it holds. A key counts
+//! as pending from the moment it is stamped or accepted until it is stored and readable, and one
+//! stamped here until a second copy is known, so a reader never learns of a frontier past an item
+//! that may yet appear below it.
 
+mod copies;
+mod inventory;
 mod keyed;
+mod offered;
 mod read;
+mod settle;
 mod write;
 
 use std::collections::HashMap;
@@ -13,21 +19,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hub_ring::Member;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use super::accept::{Limits, Promises};
 use super::dedup::Dedup;
-use super::ids::ChannelId;
-use super::store::{AppendError, SpokeStore, StoreStatus};
+use super::ids::{ChannelId, WriteId};
+use super::peers::{ChannelRef, Peers};
+use super::store::{AppendError, Removal, SpokeStore, StoreStatus, Undecided};
 use crate::env::{HubClock, Millis};
 use crate::item::{Frontier, ItemKey, NodeSlot};
 
-pub use read::Report;
+pub use offered::Offered;
 pub use write::{Stored, Write, WriteError};
 
 /// The clock mark is asked for anew when the clock is this close to it, in milliseconds.
 const MARK_SOON: i64 = 400;
+
+/// How long to wait for a change before looking again: it may have come before anybody listened.
+const CHANGE: Duration = Duration::from_millis(100);
 
 /// What a replica is told when it starts.
 #[derive(Debug, Clone, Copy)]
@@ -42,51 +53,108 @@ pub struct ReplicaSettings {
     pub dedup_bytes: u64,
     /// How long a write waits for another one with its idempotency key.
     pub patience: Duration,
+    /// Payloads of more than this go ahead of their append, in bytes.
+    pub stage_bytes: usize,
+    /// How much memory payloads may take whose append has not come yet, in bytes.
+    pub staged_bytes_max: usize,
 }
 
-/// What the ring says about a write: whether a key may be stored here, and up to which time
-/// anything may.
+/// What the rings say about the keys of one channel, and about who stamped them.
 pub trait KeyPlacement: Send + Sync {
     /// Whether this replica, and the coordinator, are in the replica set of the key.
     fn is_placed(&self, key: &ItemKey) -> bool;
+
     /// The ring horizon: keys at or past it are refused.
     fn horizon(&self) -> Millis;
+
+    /// Whether no later channel of that name is known.
+    fn is_current(&self) -> bool;
+
+    /// The other members of the replica set at a time.
+    fn others(&self, at: Millis) -> Vec<Member>;
+
+    /// From when on a key of that time may be stamped, by this node's clock: where the set of members
+    /// changes everybody's clock must have passed the change.
+    fn stamps_from(&self, key: Millis) -> Millis;
+
+    /// The replica sets that were in force between two times and have other members than the one at
+    /// the later time.
+    fn earlier_sets(&self, since: Millis, until: Millis) -> Vec<EarlierSet>;
+}
+
+/// A replica set that was in force and is not any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarlierSet {
+    /// Its members, this one included if it was one.
+    pub members: Vec<Member>,
+    /// The end of its time.
+    pub until: Millis,
 }
 
 /// A replica.
 pub struct Replica {
     store: Arc<dyn SpokeStore>,
     clock: Arc<HubClock>,
+    peers: Arc<dyn Peers>,
+    own: Member,
     settings: ReplicaSettings,
     /// All that can have been promised before this run.
     floor: Frontier,
     channels: RwLock<HashMap<ChannelId, Arc<Mutex<Promises>>>>,
+    /// Channels in which something stamped here was decided since the store was last told.
+    decided: Mutex<Vec<ChannelId>>,
     dedup: Dedup,
+    /// Payloads that came ahead of their appends.
+    staged: Mutex<HashMap<WriteId, copies::Staged>>,
+    /// Key times about which this replica may have forgotten promises.
+    forgotten: RwLock<Vec<(Millis, Millis)>>,
+    /// Whether this node's clock is too far from the others' to promise anything by it.
+    clock_off: AtomicBool,
     marking: AtomicBool,
 }
 
 impl Replica {
-    /// A replica on a store that was just opened. The caller has waited until the clock had passed
-    /// the store's mark.
+    /// A replica on a store that was just opened, and the items that it coordinated and that are to
+    /// be settled. The caller has waited until the clock had passed the store's mark.
     pub fn new(
         store: Arc<dyn SpokeStore>,
         clock: Arc<HubClock>,
+        peers: Arc<dyn Peers>,
+        own: Member,
         settings: ReplicaSettings,
-    ) -> Arc<Self> {
+    ) -> (Arc<Self>, Vec<Undecided>) {
         let floor = Frontier::before(store.mark().plus(2 * settings.limits.max_skew));
         let dedup = Dedup::new(settings.dedup_window, settings.dedup_bytes);
-        for (channel, key, write_id, _) in store.recent_writes() {
-            dedup.stored(write_id, channel, key, key.millis);
+        for (channel, key, write_id, flags) in store.recent_writes() {
+            dedup.stored(write_id, flags.keyed, channel, key, key.millis);
         }
-        Arc::new(Self {
+        let undecided = store.undecided();
+        let mut channels: HashMap<ChannelId, Promises> = HashMap::new();
+        for item in &undecided {
+            dedup.pending(item.write_id, item.flags.keyed, item.key);
+            let new = || Promises::new(floor);
+            let promises = channels.entry(item.channel).or_insert_with(new);
+            promises.accept(item.key, item.write_id, true);
+        }
+        let channels = channels
+            .into_iter()
+            .map(|(id, p)| (id, Arc::new(Mutex::new(p))));
+        let replica = Arc::new(Self {
             store,
             clock,
+            peers,
+            own,
             settings,
             floor,
-            channels: RwLock::default(),
+            channels: RwLock::new(channels.collect()),
+            decided: Mutex::default(),
             dedup,
+            staged: Mutex::default(),
+            forgotten: RwLock::default(),
+            clock_off: AtomicBool::new(false),
             marking: AtomicBool::new(false),
-        })
+        });
+        (replica, undecided)
     }
 
     /// When it can stamp keys: its clock must be within the skew of what was promised before.
@@ -136,7 +204,8 @@ impl Replica {
         Arc::clone(channels.entry(id).or_insert_with(new))
     }
 
-    /// Forgets channels of which the clock alone promises as much.
+    /// Forgets channels of which the clock alone promises as much, and payloads whose append did not
+    /// come.
     pub fn forget_idle(&self) {
         let clock = self.clock.now().min(self.store.mark());
         self.channels.write().retain(|_, promises| {
@@ -144,6 +213,21 @@ impl Replica {
             Arc::strong_count(promises) > 1
                 || !promises.lock().is_idle(clock, &self.settings.limits)
         });
+        self.forget_staged();
+    }
+
+    /// Tells the store up to where the items of each channel that are coordinated here are decided.
+    pub fn write_down_decided(&self) {
+        let mut channels = std::mem::take(&mut *self.decided.lock());
+        channels.sort_unstable();
+        channels.dedup();
+        for id in channels {
+            let known = self.channels.read().get(&id).cloned();
+            let decided = known.and_then(|promises| promises.lock().decided_to());
+            if let Some(key) = decided {
+                self.store.decided_to(id, key);
+            }
+        }
     }
 
     /// The writes that are not decided: how many, and the lowest key among them.
@@ -160,6 +244,79 @@ impl Replica {
         (count, lowest)
     }
 
+    /// From now on this replica counts as one that may have forgotten promises about these key times,
+    /// and says nothing that a promise is needed for: each from the first millisecond to the first
+    /// one after it.
+    pub fn forget(&self, times: Vec<(Millis, Millis)>) {
+        *self.forgotten.write() = times;
+    }
+
+    /// It has learned again what was promised about a time that was given to [`Self::forget`].
+    pub fn learned(&self, time: (Millis, Millis)) {
+        self.forgotten.write().retain(|other| *other != time);
+    }
+
+    /// Whether it may promise something about a key time.
+    pub fn votes_at(&self, at: Millis) -> bool {
+        let forgotten = self.forgotten.read();
+        !forgotten.iter().any(|(from, to)| *from <= at && at < *to)
+    }
+
+    /// Whether it may promise something about every key time between two.
+    pub fn votes_between(&self, from: Millis, to: Millis) -> bool {
+        let forgotten = self.forgotten.read();
+        !forgotten.iter().any(|(f, t)| *f < to && from < *t)
+    }
+
+    /// Takes up whether this node's clock is near enough to the others': while it is not, nothing is
+    /// stamped or accepted, and it goes into no promise.
+    pub fn set_clock_right(&self, right: bool) {
+        self.clock_off.store(!right, Ordering::Release);
+    }
+
+    /// The clock as promises go by it.
+    fn promising(&self, clock: Millis) -> Millis {
+        if self.clock_off.load(Ordering::Acquire) {
+            Millis::MIN
+        } else {
+            clock
+        }
+    }
+
+    /// Waits until what is known of a write changes, but not for ever.
+    async fn changed(&self, write_id: WriteId) {
+        if let Some(change) = self.dedup.change(write_id) {
+            // Whoever waits looks again, whatever came of it.
+            let _ = tokio::time::timeout(CHANGE, change.notified()).await;
+        }
+    }
+
+    /// Removes an item, and waits until it is gone.
+    async fn remove(
+        &self,
+        channel: ChannelId,
+        key: ItemKey,
+        write_id: WriteId,
+    ) -> Result<(), AppendError> {
+        let (answer, removed) = oneshot::channel();
+        self.store.remove(Removal {
+            channel,
+            key,
+            write_id,
+            done: Box::new(move |result| {
+                // Whoever asked may have gone.
+                let _ = answer.send(result);
+            }),
+        });
+        removed.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// A key stamped here is decided, one way or the other.
+    fn own_decided(&self, channel: &ChannelRef, key: &ItemKey) {
+        self.channel(channel.id).lock().decided(key);
+        self.decided.lock().push(channel.id);
+    }
+
     /// How the store is.
     pub fn status(&self) -> StoreStatus {
         self.store.status()
@@ -170,9 +327,23 @@ impl Replica {
         self.store.failure()
     }
 
+    /// Takes down that nothing that was ever promised is missing any more; waits for the disk.
+    ///
+    /// # Errors
+    /// [`AppendError`].
+    pub async fn made_whole(&self) -> Result<(), AppendError> {
+        let (answer, done) = oneshot::channel();
+        self.store.made_whole(Box::new(move |result| {
+            // Whoever asked may have gone.
+            let _ = answer.send(result);
+        }));
+        done.await.unwrap_or(Err(AppendError::Closed))
+    }
+
     /// Stores what is queued and closes the store in order; says whether nothing touches its files
     /// any more. Waits for the disk.
     pub fn close(&self) -> bool {
+        self.write_down_decided();
         self.store.close(self.clock.now())
     }
 }

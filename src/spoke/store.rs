@@ -25,6 +25,18 @@ pub trait SpokeStore: Send + Sync {
     /// Removes an item: its key is dead, or another copy of its write holds.
     fn remove(&self, removal: Removal);
 
+    /// Takes up that every item of the channel which this node coordinates, up to and including that
+    /// key, is decided. It is written down when there is occasion: a start that does not find it
+    /// asks the other replicas once more, and no harm is done.
+    fn decided_to(&self, channel: ChannelId, key: ItemKey);
+
+    /// Adds members to those that an undecided item may have been sent to; `naming.done` hears when
+    /// that is on disk, and only then may it be sent to them.
+    fn name(&self, naming: Naming);
+
+    /// The undecided items that this node coordinates, as found at the start. Given once.
+    fn undecided(&self) -> Vec<Undecided>;
+
     /// Puts a clock mark on disk that is ahead of the clock, unless the one there is well ahead of
     /// it already, and then says so.
     fn advance_mark(&self, done: Done);
@@ -78,7 +90,8 @@ pub trait SpokeStore: Send + Sync {
         }
     }
 
-    /// The write ids of the dedup window with the keys they are held under, as found at the start.
+    /// The write ids of the dedup window with the keys they are held under, as found at the start,
+    /// and those of the last [`RECALL`] milliseconds that come from no idempotency key. Given once.
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>;
 
     /// How the store is. Looks at every segment: for operators, not for requests.
@@ -98,6 +111,37 @@ pub trait SpokeStore: Send + Sync {
     /// Stores what is queued, marks the store clean as of `now`, and stops. Says whether nothing
     /// touches its files any more: only then may they be opened again.
     fn close(&self, now: Millis) -> bool;
+}
+
+/// How long writes without an idempotency key are remembered, in milliseconds: twice as long as a
+/// client waits for one.
+pub const RECALL: i64 = 20_000;
+
+/// Members to which an undecided item is about to be sent as well.
+pub struct Naming {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The item's key.
+    pub key: ItemKey,
+    /// The members.
+    pub replicas: Vec<String>,
+    /// Hears the outcome.
+    pub done: Done,
+}
+
+/// An item that this node coordinates, and of which it is not known whether a second copy exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    /// The channel.
+    pub channel: ChannelId,
+    /// Its key.
+    pub key: ItemKey,
+    /// The write that made it.
+    pub write_id: WriteId,
+    /// What kind of copy it is.
+    pub flags: ItemFlags,
+    /// The members that it may have been sent to; `None`: any of its replica set.
+    pub replicas: Option<Vec<String>>,
 }
 
 /// Hears the outcome of an append.

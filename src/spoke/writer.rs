@@ -80,6 +80,17 @@ impl Writer {
                         let bucket = self.shared.directory.bucket(removal.key.millis);
                         lines.extend(Line::removal(bucket, removal));
                     }
+                    Command::Name(naming) => {
+                        let bucket = self.shared.directory.bucket(naming.key.millis);
+                        lines.extend(Line::naming(bucket, naming));
+                    }
+                    Command::DecidedTo(channel, key) => {
+                        let bucket = self.shared.directory.bucket(key.millis);
+                        // It is not worth a segment of its own.
+                        if self.open.contains_key(&bucket) {
+                            lines.extend(Line::decided_to(bucket, channel, key));
+                        }
+                    }
                     Command::AdvanceMark(done) => marks.push(done),
                     Command::Whole(done) => wholes.push(done),
                     Command::Close(now, closed) => closers.push((now, closed)),
@@ -333,6 +344,10 @@ impl Writer {
             return Ok(());
         }
         for (at, batch) in written.iter().enumerate() {
+            // What nobody waits for is synced with what comes next.
+            if batch.lines.iter().all(|(line, _)| line.done.is_none()) {
+                continue;
+            }
             // Several chunks of one segment need one sync.
             let later = written.get(at + 1..).unwrap_or_default();
             if later.iter().any(|w| w.segment.id == batch.segment.id) {

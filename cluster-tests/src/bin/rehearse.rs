@@ -1,4 +1,5 @@
-//! The faults in their full size: `rehearse [kill|scale|disk|idle|pause|stop|damage|all]`.
+//! The faults in their full size: `rehearse [kill|disk|...|cluster|all]`, where `cluster` stands for
+//! all those of clusters.
 //!
 //! Prints a line for each bar, and ends with 0 only if all of them were met.
 
@@ -10,15 +11,29 @@ use std::time::Duration;
 use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
+use cluster_tests::scenarios::{everywhere, health, restart, rivals, sequence, zookeeper};
 
 const MIB: u64 = 1024 * 1024;
 const NAMES: [&str; 7] = ["kill", "disk", "scale", "idle", "pause", "stop", "damage"];
+/// Those of clusters.
+const CLUSTERS: [&str; 6] = [
+    "everywhere",
+    "sequence",
+    "rivals",
+    "health",
+    "restart",
+    "zookeeper",
+];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
-    let known = |name: &String| name == "all" || NAMES.contains(&name.as_str());
+    let known = |name: &String| {
+        let name = name.as_str();
+        ["all", "cluster"].contains(&name) || NAMES.contains(&name) || CLUSTERS.contains(&name)
+    };
     if asked.is_empty() || !asked.iter().all(known) {
-        println!("usage: rehearse [{}|all]...", NAMES.join("|"));
+        let (alone, clusters) = (NAMES.join("|"), CLUSTERS.join("|"));
+        println!("usage: rehearse [{alone}|{clusters}|cluster|all]...");
         return ExitCode::from(2);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -36,15 +51,25 @@ fn main() -> ExitCode {
 
 async fn rehearse(asked: &[String]) -> bool {
     let mut met = true;
+    let is_asked = |names: &[&str]| asked.iter().any(|asked| names.contains(&asked.as_str()));
     for name in NAMES {
-        if asked.iter().any(|asked| asked == name || asked == "all") {
-            for bar in full_size(name).await {
-                println!("{bar}");
-                met &= bar.is_met();
-            }
+        if is_asked(&[name, "all"]) {
+            met &= all_met(&full_size(name).await);
+        }
+    }
+    for name in CLUSTERS {
+        if is_asked(&[name, "cluster", "all"]) {
+            met &= all_met(&cluster_size(name).await);
         }
     }
     met
+}
+
+fn all_met(bars: &[Bar]) -> bool {
+    for bar in bars {
+        println!("{bar}");
+    }
+    bars.iter().all(Bar::is_met)
 }
 
 async fn full_size(name: &str) -> Vec<Bar> {
@@ -146,4 +171,69 @@ async fn scale_full() -> Bar {
         }),
     };
     scale::rehearse(&size, |text| println!("  {text}")).await
+}
+
+async fn cluster_size(name: &str) -> Vec<Bar> {
+    match name {
+        "everywhere" => {
+            let mut bars = Vec::new();
+            for hubs in [3, 4, 5] {
+                bars.push(everywhere::rehearse(&everywhere::Size { hubs, items: 100 }).await);
+            }
+            bars
+        }
+        "sequence" => {
+            let size = sequence::Size {
+                seed: seed(),
+                hubs: 5,
+                items: 10_000,
+                skew: 200,
+                settings: 20,
+            };
+            vec![sequence::rehearse(&size).await]
+        }
+        "rivals" => {
+            let size = rivals::Size {
+                seed: seed(),
+                hubs: 5,
+                writers: 32,
+                rounds: 200,
+                check_every: 10,
+            };
+            vec![rivals::rehearse(&size).await]
+        }
+        "health" => {
+            let size = health::Size {
+                seed: seed(),
+                writers: 64,
+                items: 50_000,
+            };
+            let cut_off = health::cut_off(&size).await;
+            vec![
+                health::wiped(&size).await,
+                cut_off.unwrap_or_else(|reason| Bar::of("cut-off", Err(reason))),
+            ]
+        }
+        "restart" => {
+            let size = restart::Size {
+                seed: seed(),
+                hubs: 5,
+                writers: 64,
+                kills: 20,
+                away: Duration::from_secs(15),
+                add: true,
+            };
+            vec![restart::rehearse(&size).await]
+        }
+        _ => {
+            let size = zookeeper::Size {
+                seed: seed(),
+                hubs: 5,
+                writers: 64,
+                lease: Duration::from_secs(10),
+                away: Duration::from_mins(5),
+            };
+            vec![zookeeper::rehearse(&size).await]
+        }
+    }
 }

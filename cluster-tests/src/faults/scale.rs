@@ -311,6 +311,7 @@ fn options() -> Options {
         reserve_bytes: 256 << 20,
         open_segments: 512,
         dedup_millis: 600_000,
+        has_peers: false,
     }
 }
 

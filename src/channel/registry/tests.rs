@@ -3,10 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hub_ring::{Member, RingHistory};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::*;
-use crate::cluster::{EmbeddedCoordination, Incarnation, MemberRecord, VersionedRings};
+use crate::cluster::{
+    ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
+    VersionedRings,
+};
 use crate::env::SystemClock;
 
 /// Coordination whose next answer about a channel can be held back once it is known.
@@ -68,8 +71,37 @@ impl Coordination for Slow {
         self.answered(answer).await
     }
 
-    async fn create_channel(&self, name: &str, data: Vec<u8>) -> Answer<ChannelRecord> {
-        self.inner.create_channel(name, data).await
+    async fn tombstone(&self, name: &str) -> Answer<Option<Tombstone>> {
+        self.inner.tombstone(name).await
+    }
+
+    async fn forget_tombstones(&self, before: Millis) -> Answer<usize> {
+        self.inner.forget_tombstones(before).await
+    }
+
+    fn watch_channels(&self) -> broadcast::Receiver<ChannelNews> {
+        self.inner.watch_channels()
+    }
+
+    async fn create_channel(
+        &self,
+        name: &str,
+        data: Vec<u8>,
+        tombstone: Option<Tombstone>,
+    ) -> Answer<ChannelRecord> {
+        self.inner.create_channel(name, data, tombstone).await
+    }
+
+    async fn lock_keeper(&self) -> Answer<Box<dyn KeeperLock>> {
+        self.inner.lock_keeper().await
+    }
+
+    fn link(&self) -> watch::Receiver<Link> {
+        self.inner.link()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     async fn replace_channel(
@@ -208,4 +240,22 @@ fn the_cache_takes_no_step_back() {
         assert_eq!(config.ttl_days, stands, "after {id} in version {version}");
     }
     assert!(cache.numbered(ChannelId(2)).is_none());
+
+    // What two nodes know in common shows, however they came to know it.
+    let mut other = Cache::default();
+    other.put(channel(3, 1, 5));
+    assert_eq!(other.digest(), cache.digest());
+    cache.remove("c");
+    assert_eq!(cache.digest(), Cache::default().digest());
+    // A node that has not heard that it is gone does not bring it back; a later one may come.
+    cache.put_heard(channel(3, 7, 5));
+    assert!(cache.named("c").is_none());
+    other.drop_up_to("c", 2);
+    assert!(other.named("c").is_some());
+    for (name, id) in cache.dropped() {
+        other.drop_up_to(&name, id);
+    }
+    assert!(other.named("c").is_none());
+    cache.put_heard(channel(4, 1, 5));
+    assert!(cache.named("c").is_some() && cache.dropped().is_empty());
 }

@@ -249,7 +249,7 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ),
         (
             "[peer]\nlisten_on = 1",
-            "peer.listen_on is not a setting; section peer has none in this version",
+            "peer.listen_on is not a setting; did you mean peer.listen?",
         ),
         (
             "[archive]\na = 1",
@@ -257,7 +257,7 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ),
         (
             "[zookeeper]\na.b = 1",
-            "zookeeper.a is not a setting; section zookeeper has none",
+            "zookeeper.a is not a setting; section zookeeper has servers",
         ),
         (
             "[htpp]\nx = 1",
@@ -305,7 +305,7 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ),
         (
             "HUB_PEER_LISTEN_ON",
-            "HUB_PEER_LISTEN_ON is not a setting; section peer has none",
+            "HUB_PEER_LISTEN_ON is not a setting; did you mean HUB_PEER_LISTEN?",
         ),
         ("HUB_HTTP_", "HUB_HTTP_ is not a setting; section http has"),
         (

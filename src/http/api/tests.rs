@@ -12,7 +12,9 @@ impl Operations for Pages {
     fn answer(&self, route: &Route<'_>, _: &BaseUri) -> Option<Reply> {
         match route {
             Route::Metrics => panic!("this page cannot be made"),
-            Route::Health | Route::Internal(_) => Some(reply::empty(StatusCode::OK)),
+            Route::Health | Route::Internal(_) | Route::RingsOf { .. } => {
+                Some(reply::empty(StatusCode::OK))
+            }
             _ => None,
         }
     }

@@ -31,6 +31,11 @@ pub enum Route<'a> {
     },
     /// `GET /internal` and below.
     Internal(InternalRoute),
+    /// `GET /internal/rings/{channel}`
+    RingsOf {
+        /// The name as the path spells it.
+        channel: Cow<'a, str>,
+    },
     /// `OPTIONS` on any path that is served.
     Preflight {
         /// The path's methods, as the `Allow` header lists them.
@@ -118,6 +123,8 @@ pub enum InternalRoute {
     DeployText,
     /// `GET /health`
     Health,
+    /// `GET /rings`
+    Rings,
     /// `GET /time`
     Time,
     /// `GET /time/local`
@@ -188,6 +195,7 @@ impl Route<'_> {
             Self::ChannelCreate => "channel_create",
             Self::Channel { route, .. } => route.label(),
             Self::Internal(route) => route.label(),
+            Self::RingsOf { .. } => "internal_rings_of",
             Self::Preflight { .. } => "preflight",
         }
     }
@@ -231,6 +239,7 @@ impl InternalRoute {
             Self::Deploy => "internal_deploy",
             Self::DeployText => "internal_deploy_text",
             Self::Health => "internal_health",
+            Self::Rings => "internal_rings",
             Self::Time => "internal_time",
             Self::TimeLocal => "internal_time_local",
             Self::TimeMillis => "internal_time_millis",

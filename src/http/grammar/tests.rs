@@ -73,6 +73,18 @@ fn fixed_paths() {
             Route::Internal(I::Health),
             "internal_health",
         ),
+        (
+            "/internal/rings",
+            Route::Internal(I::Rings),
+            "internal_rings",
+        ),
+        (
+            "/internal/rings/a%2Db",
+            Route::RingsOf {
+                channel: "a-b".into(),
+            },
+            "internal_rings_of",
+        ),
         ("/internal/time", Route::Internal(I::Time), "internal_time"),
         (
             "/internal/time/local",

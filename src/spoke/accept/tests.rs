@@ -137,8 +137,8 @@ fn a_lower_key_of_its_own_is_busy() {
 #[test]
 fn pending_keys_hold_the_reported_frontier_back() {
     let mut promises = Promises::new(Frontier::NOTHING);
-    promises.accept(key(10), WriteId(1));
-    promises.accept(key(20), WriteId(2));
+    promises.accept(key(10), WriteId(1), false);
+    promises.accept(key(20), WriteId(2), false);
     let clock = Millis::new(CLOCK);
     assert!(promises.frontier(clock, &LIMITS).covers(&key(20)));
     assert_eq!(promises.reported(clock, &LIMITS), Frontier::below(key(10)));
@@ -147,7 +147,7 @@ fn pending_keys_hold_the_reported_frontier_back() {
     promises.decided(&key(20));
     assert_eq!(promises.reported(clock, &LIMITS), Frontier::up_to(key(20)));
     // Long after, the clock has passed a key that is pending still: the report has not.
-    promises.accept(key(30), WriteId(3));
+    promises.accept(key(30), WriteId(3), false);
     let later = clock.plus(60_000);
     assert_eq!(promises.reported(later, &LIMITS), Frontier::below(key(30)));
     assert!(!promises.is_idle(later, &LIMITS));
@@ -195,7 +195,7 @@ proptest! {
                     prop_assert!(key.millis >= clock);
                     prop_assert!(!promises.frontier(clock, &LIMITS).covers(&key));
                     number += 1;
-                    promises.accept(key, WriteId(number));
+                    promises.accept(key, WriteId(number), false);
                     accepted.push(key);
                 }
                 Step::Offer(offset) => {
@@ -206,7 +206,7 @@ proptest! {
                     if decide(&offer, &Held::No, &frontier, &standing, &LIMITS) == Verdict::Accept {
                         prop_assert!(!told.covers(&key), "accepted {key} below {told:?}");
                         prop_assert!(accepted.iter().all(|other| *other < key));
-                        promises.accept(key, WriteId(number));
+                        promises.accept(key, WriteId(number), false);
                         accepted.push(key);
                     }
                 }

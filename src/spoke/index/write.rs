@@ -37,10 +37,11 @@ pub fn write_index(
     let mut fences = Vec::new();
     let mut channels: Vec<ChannelSummary> = Vec::new();
     let mut block = Vec::with_capacity(BLOCK + 256);
-    let (mut items, mut remembered, mut blocks) = (0u64, 0u64, 0u32);
+    let (mut items, mut remembered, mut undecided, mut blocks) = (0u64, 0u64, 0u64, 0u32);
     for entry in entries {
         items += 1;
         remembered += u64::from(entry.flags.keyed || entry.removed);
+        undecided += u64::from(entry.flags.pending);
         summarise(&mut channels, &entry);
         if block.is_empty() {
             fences.extend_from_slice(&entry.channel.0.to_le_bytes());
@@ -69,6 +70,7 @@ pub fn write_index(
         log_len,
         items,
         remembered,
+        undecided,
         index_len: out.at + tables.len() as u64 + FOOTER_LEN as u64,
         mark,
         sequence,

@@ -1,15 +1,27 @@
-//! Writes that carry an idempotency key: one item, however often they are sent.
+//! Writes that may have been tried before: one item, however often they are sent, and through
+//! however many coordinators.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hub_ring::{Member, read_quorum};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
-use super::{Replica, Stored, Write, WriteError};
-use crate::item::{ItemKey, Payload};
+use super::{EarlierSet, KeyPlacement, Replica, Stored, Write, WriteError};
+use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::dedup::{Dedup, Known};
 use crate::spoke::ids::{ChannelId, WriteId};
+use crate::spoke::peers::{SettleAnswer, SettleRequest};
 use crate::spoke::store::ReadError;
 
-/// A try of a keyed write that the store does not have yet. Dropped, it counts as failed: the
-/// client that sent it may have gone, and must be able to come back.
+/// The pause before a member of an earlier set is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A try of a write that the store does not have yet. Dropped, it counts as failed: the client that
+/// sent it may have gone, and must be able to come back.
 pub(super) struct Attempt<'a> {
     dedup: &'a Dedup,
     id: Option<WriteId>,
@@ -24,7 +36,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// From now on the store says how it ends.
+    /// From now on somebody else says how it ends.
     pub(super) fn handed_over(mut self) {
         self.id = None;
     }
@@ -33,32 +45,37 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.dedup.failed(id);
+            self.dedup.failed(id, None);
         }
     }
 }
 
 impl Replica {
-    /// What an earlier try of a keyed write came to; `None` if there was none.
+    /// What an earlier try of a write came to; `None` if there was none here.
     pub(super) async fn earlier_try(
         &self,
         write: &Write,
         digest: u128,
     ) -> Result<Option<Stored>, WriteError> {
+        let (id, keyed) = (write.write_id, write.keyed);
         let waiting = async {
             loop {
-                match self.dedup.begin(write.write_id, self.clock.now()) {
+                match self.dedup.begin(id, keyed, self.clock.now()) {
                     Known::New => return Ok(None),
                     Known::NoRoom => return Err(WriteError::NoRoomForKey),
-                    Known::Stored(channel, key) => {
+                    Known::Stored(channel, key) if keyed => {
                         return self.same_payload(channel, key, digest).await.map(Some);
+                    }
+                    Known::Stored(_, key) => {
+                        let repeated = true;
+                        return Ok(Some(Stored { key, repeated }));
                     }
                     Known::Undecided(notify) => {
                         let ended = notify.notified();
                         tokio::pin!(ended);
                         ended.as_mut().enable();
                         // It may have ended before this one listened.
-                        let again = self.dedup.begin(write.write_id, self.clock.now());
+                        let again = self.dedup.begin(id, keyed, self.clock.now());
                         match again {
                             Known::Undecided(_) => ended.await,
                             Known::New => return Ok(None),
@@ -93,6 +110,76 @@ impl Replica {
                 repeated: true,
             }),
         }
+    }
+
+    /// Makes sure that a write which may have been tried before the channel's set of members changed
+    /// is not stored by an earlier set, now or later; gives its key if it is.
+    pub(super) async fn settle_earlier(
+        self: &Arc<Self>,
+        write: &Write,
+        place: &dyn KeyPlacement,
+    ) -> Result<Option<ItemKey>, WriteError> {
+        let now = self.clock.now();
+        let since = if write.keyed {
+            now.minus(self.settings.dedup_window)
+        } else {
+            write.began.min(now)
+        };
+        for set in place.earlier_sets(since, now) {
+            if let Some(key) = self.settle_with(write, &set).await? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks a read quorum of an earlier set.
+    async fn settle_with(
+        self: &Arc<Self>,
+        write: &Write,
+        set: &EarlierSet,
+    ) -> Result<Option<ItemKey>, WriteError> {
+        let request = SettleRequest {
+            channel: write.channel.clone(),
+            write_id: write.write_id,
+            key: None,
+            up_to: Frontier::before(set.until),
+        };
+        let ask = |member: Member, pause: Duration| {
+            let request = request.clone();
+            async move {
+                tokio::time::sleep(pause).await;
+                let answer = if member == self.own {
+                    Ok(self.settle(&request).await)
+                } else {
+                    self.peers.settle(&member, request).await
+                };
+                (member, answer)
+            }
+        };
+        let members = set.members.iter().cloned();
+        let mut asking: FuturesUnordered<_> = members.map(|m| ask(m, Duration::ZERO)).collect();
+        let mut denials = 0;
+        while let Ok(Some((member, answer))) =
+            tokio::time::timeout_at(write.until, asking.next()).await
+        {
+            match answer {
+                Ok(SettleAnswer::Held(key)) => return Ok(Some(key)),
+                Ok(SettleAnswer::No) => denials += 1,
+                Ok(SettleAnswer::Pending(_) | SettleAnswer::NotFinal) | Err(_) => {
+                    asking.push(ask(member, AGAIN));
+                }
+            }
+            if denials >= read_quorum(set.members.len()) {
+                return Ok(None);
+            }
+            if Instant::now() >= write.until {
+                break;
+            }
+        }
+        Err(WriteError::Unknown {
+            reason: "the replicas of the ring before cannot say whether it is stored".to_owned(),
+        })
     }
 }
 

@@ -3,22 +3,13 @@
 use std::sync::Arc;
 
 use super::Replica;
+use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Promises;
 use crate::spoke::ids::ChannelId;
 use crate::spoke::index::{Entry, ReadMode};
+use crate::spoke::peers::{Report, ReportRequest};
 use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
-
-/// What a replica answers to a reader of a range.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// What it promises: taken before the list was made.
-    pub frontier: Frontier,
-    /// What it holds, in the order of the walk.
-    pub entries: Vec<Entry>,
-    /// Whether the limit cut the list: then it is complete only to its last key.
-    pub cut: bool,
-}
 
 impl Replica {
     /// The item of that key; `None` if it is not held. A copy that is not yet decided counts.
@@ -34,20 +25,63 @@ impl Replica {
             .await
     }
 
+    /// As [`Self::get`], for those who take "not held" for an answer.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; [`ReadError::Closed`] if it is not held and this replica may have forgotten
+    /// that it ever was.
+    pub async fn vote_on(
+        &self,
+        channel: ChannelId,
+        key: ItemKey,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        let votes = self.votes_at(key.millis);
+        match self.get(channel, key).await? {
+            None if !votes => Err(warming()),
+            found => Ok(found),
+        }
+    }
+
     /// The frontier of a channel, and then what is held of a range.
     ///
     /// # Errors
     /// [`ReadError`]; [`ReadError::Closed`] if no promise can be made now.
-    pub async fn report(self: &Arc<Self>, range: Range) -> Result<Report, ReadError> {
-        let frontier = self.frontier(range.channel).await?;
+    pub async fn report(self: &Arc<Self>, request: &ReportRequest) -> Result<Report, ReadError> {
+        let end = request.to.millis.plus(1).min(self.clock.now().plus(1));
+        if !self.votes_between(request.from.millis, end) {
+            return Err(warming());
+        }
+        let channel = request.channel.id;
+        let frontier = self.frontier(channel).await?;
+        let mut report = Report {
+            frontier,
+            keys: Vec::new(),
+            complete_to: None,
+            holds_from: Millis::MIN,
+        };
+        if request.limit == 0 {
+            return Ok(report);
+        }
+        let range = Range {
+            channel,
+            from: request.from,
+            to: request.to,
+            direction: request.direction,
+            limit: request.limit,
+        };
         let entries = self
             .reading(move |store, mode| store.range(&range, mode))
             .await?;
-        Ok(Report {
-            frontier,
-            cut: entries.len() >= range.limit,
-            entries,
-        })
+        if entries.len() >= request.limit {
+            report.complete_to = entries.last().map(|entry| entry.key);
+        }
+        // What was stamped here above the frontier may be undecided, or may have been when the
+        // frontier was taken: another replica reports it if it is not.
+        let told = |entry: &&Entry| {
+            request.undecided || !entry.flags.pending || frontier.covers(&entry.key)
+        };
+        report.keys = entries.iter().filter(told).map(|entry| entry.key).collect();
+        Ok(report)
     }
 
     /// The frontier of a channel as it is reported to readers.
@@ -70,17 +104,18 @@ impl Replica {
     fn try_frontier(&self, channel: ChannelId) -> Option<Frontier> {
         let limits = &self.settings.limits;
         // Before the channel is looked for: whoever adds it later reads a later clock.
-        let clock = self.clock_below_mark()?;
+        let clock = self.promising(self.clock_below_mark()?);
         let known = self.channels.read().get(&channel).cloned();
         let Some(promises) = known else {
             return Some(Promises::new(self.floor).reported(clock, limits));
         };
         let promises = promises.lock();
-        Some(promises.reported(self.clock_below_mark()?, limits))
+        let clock = self.promising(self.clock_below_mark()?);
+        Some(promises.reported(clock, limits))
     }
 
     /// Runs a read where it is: here if it needs no disk, else on a thread that may wait.
-    async fn reading<T: Send + 'static>(
+    pub(super) async fn reading<T: Send + 'static>(
         &self,
         read: impl Fn(&dyn SpokeStore, ReadMode) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
@@ -95,5 +130,11 @@ impl Replica {
                 reason: error.to_string(),
             })
         })
+    }
+}
+
+fn warming() -> ReadError {
+    ReadError::Closed {
+        reason: "the replica is warming: it does not know yet what it had promised".to_owned(),
     }
 }

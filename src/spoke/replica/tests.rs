@@ -1,3 +1,5 @@
+mod trio;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 
@@ -7,7 +9,8 @@ use super::*;
 use crate::env::ManualClock;
 use crate::item::Payload;
 use crate::spoke::accept::Reason;
-use crate::spoke::store::{Append, Done, Range, ReadError, Removal, StoredItem};
+use crate::spoke::peers::NoPeers;
+use crate::spoke::store::{Append, Done, Naming, Range, ReadError, Removal, StoredItem};
 use crate::spoke::{Entry, ItemFlags, ItemHead, ReadMode, StoredPayload, WriteId, accept};
 
 const NOW: i64 = 1_790_000_000_000;
@@ -114,6 +117,16 @@ impl SpokeStore for HeldStore {
         }))
     }
 
+    fn decided_to(&self, _: ChannelId, _: ItemKey) {}
+
+    fn name(&self, naming: Naming) {
+        (naming.done)(Ok(()));
+    }
+
+    fn undecided(&self) -> Vec<Undecided> {
+        Vec::new()
+    }
+
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
         Vec::new()
     }
@@ -150,6 +163,22 @@ impl KeyPlacement for Anywhere {
     fn horizon(&self) -> Millis {
         Millis::new(NOW + 1_000_000)
     }
+
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    fn others(&self, _: Millis) -> Vec<Member> {
+        Vec::new()
+    }
+
+    fn stamps_from(&self, _: Millis) -> Millis {
+        Millis::MIN
+    }
+
+    fn earlier_sets(&self, _: Millis, _: Millis) -> Vec<EarlierSet> {
+        Vec::new()
+    }
 }
 
 fn replica(store: &Arc<HeldStore>, clock: &Arc<HubClock>) -> Arc<Replica> {
@@ -162,17 +191,29 @@ fn replica(store: &Arc<HeldStore>, clock: &Arc<HubClock>) -> Arc<Replica> {
         dedup_window: 600_000,
         dedup_bytes: 1 << 20,
         patience: Duration::from_secs(5),
+        stage_bytes: 1000,
+        staged_bytes_max: 10_000,
     };
-    Replica::new(
+    let (replica, undecided) = Replica::new(
         Arc::clone(store) as Arc<dyn SpokeStore>,
         Arc::clone(clock),
+        Arc::new(NoPeers),
+        Member::new("a").unwrap(),
         settings,
-    )
+    );
+    assert_eq!(undecided, []);
+    replica
 }
 
 fn write(text: &'static str, key: Option<u128>) -> Write {
     Write {
-        channel: CHANNEL,
+        channel: ChannelRef {
+            id: CHANNEL,
+            name: "c".into(),
+        },
+        began: Millis::new(NOW),
+        again: false,
+        until: tokio::time::Instant::now() + Duration::from_secs(10),
         write_id: WriteId(key.unwrap_or(u128::from(text.len() as u64) << 64)),
         keyed: key.is_some(),
         payload: Payload {
@@ -190,7 +231,7 @@ async fn begin(
 ) -> tokio::task::JoinHandle<Result<Stored, WriteError>> {
     let before = store.waiting.lock().len();
     let replica = Arc::clone(replica);
-    let task = tokio::spawn(async move { replica.coordinate(write, &Anywhere).await });
+    let task = tokio::spawn(async move { replica.coordinate(write, Arc::new(Anywhere)).await });
     while store.waiting.lock().len() == before {
         tokio::task::yield_now().await;
     }
@@ -257,7 +298,11 @@ async fn a_client_that_leaves_early_can_come_back_with_its_key() {
     let replica = replica(&store, &clock);
     let task = tokio::spawn({
         let replica = Arc::clone(&replica);
-        async move { replica.coordinate(write("a", Some(7)), &Anywhere).await }
+        async move {
+            replica
+                .coordinate(write("a", Some(7)), Arc::new(Anywhere))
+                .await
+        }
     });
     // It waits for the mark, and nothing has been handed to the store.
     while store.marking.lock().is_empty() {
@@ -281,7 +326,11 @@ async fn a_process_that_was_stopped_stamps_nothing_below_what_was_promised_since
         let promises = channel.lock();
         let writing = tokio::spawn({
             let replica = Arc::clone(&replica);
-            async move { replica.coordinate(write("a", None), &Anywhere).await }
+            async move {
+                replica
+                    .coordinate(write("a", None), Arc::new(Anywhere))
+                    .await
+            }
         });
         while store.writes.load(Ordering::SeqCst) == 0 {
             std::thread::yield_now();
@@ -305,7 +354,11 @@ async fn tries_under_one_key_are_one_write() {
     let first = begin(&replica, &store, write("a", Some(7))).await;
     let again = tokio::spawn({
         let replica = Arc::clone(&replica);
-        async move { replica.coordinate(write("a", Some(7)), &Anywhere).await }
+        async move {
+            replica
+                .coordinate(write("a", Some(7)), Arc::new(Anywhere))
+                .await
+        }
     });
     // The second one waits for the first, and reaches the store never.
     for _ in 0..100 {
@@ -316,7 +369,9 @@ async fn tries_under_one_key_are_one_write() {
     let key = first.await.unwrap().unwrap().key;
     let repeated = again.await.unwrap().unwrap();
     assert_eq!((repeated.key, repeated.repeated), (key, true));
-    let other = replica.coordinate(write("other", Some(7)), &Anywhere).await;
+    let other = replica
+        .coordinate(write("other", Some(7)), Arc::new(Anywhere))
+        .await;
     assert_eq!(other, Err(WriteError::KeyReused));
 }
 
@@ -358,7 +413,9 @@ async fn a_start_promises_nothing_less_than_the_run_before() {
     let replica = replica(&store, &clock);
     assert_eq!(replica.coordinates_from(), Millis::new(NOW + 500));
     // Its first key would be past the skew until the clock is near what was promised.
-    let early = replica.coordinate(write("a", None), &Anywhere).await;
+    let early = replica
+        .coordinate(write("a", None), Arc::new(Anywhere))
+        .await;
     assert_eq!(early, Err(WriteError::NotNow(Reason::AheadOfClock)));
     source.advance(500);
     let task = begin(&replica, &store, write("a", None)).await;

@@ -1,29 +1,42 @@
-//! Writing: a key for each item, at the serial point of its channel, and then the store.
+//! Coordinating a write: a key for it at the serial point of its channel, this node's own copy, and
+//! then, where the channel has other replicas, a second one.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use super::copies::Second;
 use super::keyed::{Attempt, digest};
 use super::{KeyPlacement, Replica};
-use crate::item::{ItemKey, Payload};
+use crate::env::Millis;
+use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::accept::{Held, Offer, Promises, Reason, Standing, Verdict, decide};
-use crate::spoke::ids::{ChannelId, WriteId};
+use crate::spoke::dedup::Copy;
+use crate::spoke::ids::WriteId;
+use crate::spoke::peers::{ChannelRef, ItemBody, PeerPayload};
 use crate::spoke::record::{ItemFlags, ItemHead};
 use crate::spoke::store::{Append, AppendError};
 
 /// A write to coordinate.
 pub struct Write {
     /// The channel.
-    pub channel: ChannelId,
+    pub channel: ChannelRef,
     /// What stays the same however often it is tried.
     pub write_id: WriteId,
     /// Whether `write_id` comes from a client's idempotency key.
     pub keyed: bool,
     /// What to store.
     pub payload: Payload,
+    /// When the write began, by the clock of the node that took it.
+    pub began: Millis,
+    /// Whether another coordinator may have tried it before.
+    pub again: bool,
+    /// After this nobody waits for it: it is not stamped again.
+    pub until: Instant,
 }
 
 /// A write that is committed.
@@ -73,6 +86,10 @@ fn reason_text(reason: Reason) -> &'static str {
         }
         Reason::OldChannel => "the channel was created anew",
         Reason::DiskFull => "the disk is nearly full",
+        Reason::Warming => "the node is warming: it does not know yet what it had promised",
+        Reason::ClockOff => "the node's clock is too far from the others'",
+        Reason::NoPeer => "no other replica of this channel is connected",
+        Reason::NoPayload => "the payload has not arrived",
     }
 }
 
@@ -87,6 +104,62 @@ impl From<AppendError> for WriteError {
     }
 }
 
+/// A write on its way, as its parts are needed.
+pub(super) struct Writing {
+    pub(super) channel: ChannelRef,
+    pub(super) write_id: WriteId,
+    pub(super) keyed: bool,
+    pub(super) content_type: Option<String>,
+    pub(super) payload: Bytes,
+    pub(super) digest: u128,
+    pub(super) until: Instant,
+    pub(super) place: Arc<dyn KeyPlacement>,
+}
+
+impl Writing {
+    /// What every copy carries; `staged` if the payload went ahead.
+    pub(super) fn body(&self, staged: bool) -> ItemBody {
+        ItemBody {
+            write_id: self.write_id,
+            keyed: self.keyed,
+            content_type: self.content_type.clone(),
+            size: self.payload.len() as u64,
+            digest: self.digest,
+            payload: if staged {
+                PeerPayload::Staged
+            } else {
+                PeerPayload::Inline(self.payload.clone())
+            },
+        }
+    }
+
+    fn head(&self, key: ItemKey, replicas: Option<Vec<String>>) -> ItemHead {
+        ItemHead {
+            key,
+            write_id: self.write_id,
+            flags: ItemFlags {
+                pending: replicas.is_some(),
+                keyed: self.keyed,
+            },
+            content_type: self.content_type.clone(),
+            size: self.payload.len() as u64,
+            digest: self.digest,
+            replicas: replicas.unwrap_or_default(),
+        }
+    }
+}
+
+/// What came of one look at the serial point.
+enum Stamped {
+    /// The clock has passed the mark meanwhile.
+    MarkBehind,
+    /// The set of members changes about now: to be tried again at that time.
+    NotBefore(Millis),
+    /// Another coordinator's copy of the write goes to the disk here.
+    InFlight,
+    Done(Result<Stored, WriteError>),
+}
+
 impl Replica {
     /// Coordinates a write: stamps it, stores it, and says under which key once it is safe.
     ///
@@ -97,159 +170,321 @@ impl Replica {
     pub async fn coordinate(
         self: &Arc<Self>,
         write: Write,
-        placement: &dyn KeyPlacement,
+        place: Arc<dyn KeyPlacement>,
     ) -> Result<Stored, WriteError> {
         let digest = if write.keyed {
             digest(&write.payload)
         } else {
             0
         };
-        if write.keyed
-            && let Some(stored) = self.earlier_try(&write, digest).await?
-        {
+        let tried = write.keyed || write.again;
+        if tried && let Some(stored) = self.earlier_try(&write, digest).await? {
             return Ok(stored);
         }
         // Until the store has it nothing is stored, whatever ends this: the next try is a new one.
-        let attempt = write
-            .keyed
-            .then(|| Attempt::new(&self.dedup, write.write_id));
-        let channel = self.channel(write.channel);
-        let key = self.stamp(&channel, write.write_id, placement).await?;
+        let attempt = tried.then(|| Attempt::new(&self.dedup, write.write_id));
+        if tried && let Some(key) = self.settle_earlier(&write, &*place).await? {
+            let (id, channel) = (write.write_id, write.channel.id);
+            let now = self.clock.now();
+            self.dedup.elsewhere(id, write.keyed, channel, key, now);
+            return Ok(Stored {
+                key,
+                repeated: true,
+            });
+        }
+        let writing = Writing {
+            channel: write.channel,
+            write_id: write.write_id,
+            keyed: write.keyed,
+            content_type: write.payload.content_type.map(|t| t.as_str().to_owned()),
+            payload: write.payload.bytes,
+            digest,
+            until: write.until,
+            place,
+        };
+        if writing.place.others(self.clock.now()).is_empty() {
+            // The only copy there is to be is its own proof.
+            let stamped = self.stamp(&writing, None).await?;
+            if let Some(attempt) = attempt {
+                attempt.handed_over();
+            }
+            if !stamped.repeated {
+                self.store_own(&writing, stamped.key, None).await?;
+            }
+            return Ok(stamped);
+        }
         if let Some(attempt) = attempt {
             attempt.handed_over();
         }
-        self.store(&channel, key, write, digest).await
+        let (answer, outcome) = oneshot::channel();
+        let replica = Arc::clone(self);
+        // It goes on if the client has gone: what was stamped is to be decided.
+        tokio::spawn(async move { replica.replicate(writing, answer).await });
+        outcome.await.unwrap_or_else(|_| {
+            Err(WriteError::Unknown {
+                reason: "the write ended early".to_owned(),
+            })
+        })
     }
 
-    /// Stamps a key and accepts it: the serial point of the channel.
-    async fn stamp(
-        self: &Arc<Self>,
-        channel: &Mutex<Promises>,
-        write_id: WriteId,
-        placement: &dyn KeyPlacement,
-    ) -> Result<ItemKey, WriteError> {
+    /// Sees a write through to its second copy, and then to the others.
+    async fn replicate(
+        self: Arc<Self>,
+        writing: Writing,
+        answer: oneshot::Sender<Result<Stored, WriteError>>,
+    ) {
+        let mut answer = Some(answer);
+        let mut say = move |outcome: Result<Stored, WriteError>| {
+            if let Some(answer) = answer.take() {
+                // The client may have gone.
+                let _ = answer.send(outcome);
+            }
+        };
+        let id = writing.write_id;
+        let mut not_before = None;
         loop {
-            self.mark_ahead().await?;
-            if let Some(stamped) = self.try_stamp(channel, write_id, placement) {
-                return stamped;
+            let reached = self.reach(&writing).await;
+            let stamped = if reached.is_empty() {
+                Err(WriteError::NotNow(Reason::NoPeer))
+            } else {
+                self.stamp(&writing, not_before).await
+            };
+            let key = match stamped {
+                Ok(Stored {
+                    key,
+                    repeated: false,
+                }) => key,
+                Ok(stored) => {
+                    say(Ok(stored));
+                    return;
+                }
+                Err(error) => {
+                    self.dedup.failed(id, None);
+                    say(Err(error));
+                    return;
+                }
+            };
+            let set = writing.place.others(key.millis);
+            let named: Vec<_> = set.into_iter().filter(|m| reached.contains(m)).collect();
+            if named.is_empty() {
+                self.dedup.failed(id, Some(&key));
+                self.own_decided(&writing.channel, &key);
+                say(Err(WriteError::NotNow(Reason::NoPeer)));
+                return;
+            }
+            let names = named.iter().map(|m| m.as_str().to_owned()).collect();
+            if let Err(error) = self.store_own(&writing, key, Some(names)).await {
+                say(Err(error));
+                return;
+            }
+            let second = self.second_copy(&writing, key, &named).await;
+            match second {
+                Second::Stored(at) => {
+                    self.commit(&writing, key);
+                    say(Ok(Stored {
+                        key,
+                        repeated: false,
+                    }));
+                    self.spread(&writing, key, at).await;
+                    return;
+                }
+                Second::Elsewhere(held) => {
+                    let dropped = self.drop_own(&writing, key).await;
+                    if dropped.is_ok() {
+                        let (keyed, now) = (writing.keyed, self.clock.now());
+                        let channel = writing.channel.id;
+                        self.dedup.elsewhere(id, keyed, channel, held, now);
+                    }
+                    say(dropped.map(|()| Stored {
+                        key: held,
+                        repeated: true,
+                    }));
+                    return;
+                }
+                Second::Dead(above) => {
+                    if let Err(error) = self.drop_own(&writing, key).await {
+                        say(Err(error));
+                        return;
+                    }
+                    self.dedup.failed(id, Some(&key));
+                    // Who took the write from the client finds the coordinator of the present set.
+                    if Instant::now() >= writing.until
+                        || !writing
+                            .place
+                            .is_placed(&ItemKey::first_of(self.clock.now()))
+                    {
+                        say(Err(WriteError::NotNow(Reason::NotPlaced)));
+                        return;
+                    }
+                    not_before = Some(above);
+                }
+                Second::Theirs(member, held) => {
+                    let outcome = match self.drop_own(&writing, key).await {
+                        Ok(()) => {
+                            self.dedup.failed(id, Some(&key));
+                            self.theirs(&writing, &member, held).await
+                        }
+                        Err(error) => Err(error),
+                    };
+                    say(outcome);
+                    return;
+                }
             }
         }
     }
 
-    /// `None` if the clock has passed the mark meanwhile.
+    /// Takes up that a second copy of an item stamped here exists.
+    pub(super) fn commit(&self, writing: &Writing, key: ItemKey) {
+        let (id, channel) = (writing.write_id, writing.channel.id);
+        let now = self.clock.now();
+        self.dedup.stored(id, writing.keyed, channel, key, now);
+        self.own_decided(&writing.channel, &key);
+    }
+
+    /// Removes an item stamped here that is not to be. It is pending until it is gone.
+    async fn drop_own(&self, writing: &Writing, key: ItemKey) -> Result<(), WriteError> {
+        let removed = self.remove(writing.channel.id, key, writing.write_id);
+        removed.await.map_err(|error| WriteError::Unknown {
+            reason: error.to_string(),
+        })?;
+        self.own_decided(&writing.channel, &key);
+        Ok(())
+    }
+
+    /// Stamps a key and accepts it: the serial point of the channel. Above `above`, if that is
+    /// given. If the write is held already, committed, that is the answer.
+    async fn stamp(
+        self: &Arc<Self>,
+        writing: &Writing,
+        above: Option<(Millis, Frontier)>,
+    ) -> Result<Stored, WriteError> {
+        let channel = self.channel(writing.channel.id);
+        loop {
+            self.mark_ahead().await?;
+            match self.try_stamp(&channel, writing, above) {
+                Stamped::Done(outcome) => return outcome,
+                Stamped::MarkBehind => {}
+                Stamped::InFlight => self.changed(writing.write_id).await,
+                Stamped::NotBefore(at) => {
+                    let wait = at.get() - self.clock.now().get();
+                    let wait = std::time::Duration::from_millis(wait.max(1) as u64);
+                    if Instant::now() + wait > writing.until {
+                        return Err(WriteError::NotNow(Reason::PastHorizon));
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
     fn try_stamp(
         &self,
         channel: &Mutex<Promises>,
-        write_id: WriteId,
-        placement: &dyn KeyPlacement,
-    ) -> Option<Result<ItemKey, WriteError>> {
+        writing: &Writing,
+        above: Option<(Millis, Frontier)>,
+    ) -> Stamped {
         let limits = &self.settings.limits;
         let full = self.store.is_full();
         let mut promises = channel.lock();
         // Read in here: a clock that was read before, and a process that was stopped in between,
         // would stamp a key below what a reader has been promised since.
-        let clock = self.clock_below_mark()?;
-        let key = promises.stamp(clock, limits, self.settings.slot);
-        let offer = Offer { key, write_id };
+        let Some(clock) = self.clock_below_mark() else {
+            return Stamped::MarkBehind;
+        };
+        let mut frontier = promises.frontier(self.promising(clock), limits);
+        let mut earliest = clock;
+        if let Some((named, promised)) = above {
+            frontier = frontier.max(promised);
+            earliest = earliest.max(named);
+        }
+        let key = ItemKey::stamp(&frontier.key(), earliest, self.settings.slot);
+        let (id, place) = (writing.write_id, &writing.place);
+        // As the accept rule has it: what is held is tested first. Another coordinator's copy may
+        // have come since this one began.
+        match self.dedup.copy(id, clock) {
+            Copy::Stored(key) | Copy::Elsewhere(key) => {
+                let repeated = true;
+                return Stamped::Done(Ok(Stored { key, repeated }));
+            }
+            Copy::Storing(_) => return Stamped::InFlight,
+            Copy::Pending(_) | Copy::None => {}
+        }
+        let from = place.stamps_from(key.millis);
+        if clock < from {
+            return Stamped::NotBefore(from);
+        }
         let standing = Standing {
             clock,
-            horizon: placement.horizon(),
-            placed: placement.is_placed(&key),
-            current: true,
+            horizon: place.horizon(),
+            placed: place.is_placed(&key),
+            current: place.is_current(),
             full,
         };
-        let frontier = promises.frontier(clock, limits);
-        Some(
-            match decide(&offer, &Held::No, &frontier, &standing, limits) {
-                Verdict::Accept => {
-                    promises.accept(key, write_id);
-                    Ok(key)
-                }
-                Verdict::NotNow(reason) => Err(WriteError::NotNow(reason)),
-                // A key just stamped is above the frontier, and its write is held nowhere.
-                other => Err(WriteError::Unstorable(format!(
-                    "{key} was judged {other:?}"
-                ))),
-            },
-        )
+        if self.clock_off.load(std::sync::atomic::Ordering::Acquire) {
+            return Stamped::Done(Err(WriteError::NotNow(Reason::ClockOff)));
+        }
+        if !self.votes_at(key.millis) {
+            return Stamped::Done(Err(WriteError::NotNow(Reason::Warming)));
+        }
+        let offer = Offer { key, write_id: id };
+        let verdict = decide(&offer, &Held::No, &frontier, &standing, limits);
+        Stamped::Done(match verdict {
+            Verdict::Accept => {
+                promises.accept(key, id, true);
+                self.dedup.pending(id, writing.keyed, key);
+                let repeated = false;
+                Ok(Stored { key, repeated })
+            }
+            Verdict::NotNow(reason) => Err(WriteError::NotNow(reason)),
+            // A key just stamped is above the frontier, and its write is held nowhere.
+            other => Err(WriteError::Unstorable(format!(
+                "{key} was judged {other:?}"
+            ))),
+        })
     }
 
-    /// Stores an item under the key that was accepted for it.
-    async fn store(
+    /// Stores an item under the key that was stamped for it: decided, or, if it is to be sent to
+    /// `named`, pending until that is decided.
+    async fn store_own(
         self: &Arc<Self>,
-        channel: &Arc<Mutex<Promises>>,
+        writing: &Writing,
         key: ItemKey,
-        write: Write,
-        digest: u128,
-    ) -> Result<Stored, WriteError> {
-        let Payload {
-            content_type,
-            bytes,
-        } = write.payload;
-        let head = ItemHead {
-            key,
-            write_id: write.write_id,
-            // The only copy there is to be is its own proof.
-            flags: ItemFlags {
-                pending: false,
-                keyed: write.keyed,
-            },
-            content_type: content_type.map(|t| t.as_str().to_owned()),
-            size: bytes.len() as u64,
-            digest,
-            replicas: Vec::new(),
-        };
-        let keyed = write.keyed.then_some(write.write_id);
+        named: Option<Vec<String>>,
+    ) -> Result<(), WriteError> {
+        let alone = named.is_none();
+        let head = writing.head(key, named);
+        let (id, keyed, channel_id) = (writing.write_id, writing.keyed, writing.channel.id);
+        let promises = self.channel(channel_id);
         let (answer, outcome) = oneshot::channel();
-        let (replica, promises, channel_id) =
-            (Arc::clone(self), Arc::clone(channel), write.channel);
+        let replica = Arc::clone(self);
         let done = Box::new(move |result: Result<(), AppendError>| {
-            replica.decided(&promises, channel_id, key, keyed, &result);
+            match &result {
+                Ok(()) if alone => {
+                    let now = replica.clock.now();
+                    replica.dedup.stored(id, keyed, channel_id, key, now);
+                    promises.lock().decided(&key);
+                }
+                // Nobody knows: it stays pending until the store has been opened again.
+                Ok(()) | Err(AppendError::Failed { .. }) => {}
+                Err(_) => {
+                    replica.dedup.failed(id, Some(&key));
+                    promises.lock().decided(&key);
+                }
+            }
             // The client may have gone: its item is stored all the same.
             let _ = answer.send(result);
         });
-        match Append::new(channel_id, &head, bytes, done) {
+        match Append::new(channel_id, &head, writing.payload.clone(), done) {
             Ok(append) => self.store.append(append),
             Err(error) => {
-                let reason = error.to_string();
-                let refused = Err(AppendError::Refused { reason });
-                self.decided(channel, channel_id, key, keyed, &refused);
+                self.dedup.failed(id, Some(&key));
+                self.channel(channel_id).lock().decided(&key);
                 return Err(WriteError::Unstorable(error.to_string()));
             }
         }
         let gone = || AppendError::Failed {
             reason: "the store went away".to_owned(),
         };
-        outcome.await.unwrap_or_else(|_| Err(gone()))?;
-        Ok(Stored {
-            key,
-            repeated: false,
-        })
-    }
-
-    /// The store has answered for a key.
-    fn decided(
-        &self,
-        channel: &Mutex<Promises>,
-        channel_id: ChannelId,
-        key: ItemKey,
-        keyed: Option<WriteId>,
-        outcome: &Result<(), AppendError>,
-    ) {
-        match outcome {
-            Ok(()) => {
-                if let Some(id) = keyed {
-                    self.dedup.stored(id, channel_id, key, self.clock.now());
-                }
-            }
-            // Nobody knows: it stays pending until the store has been opened again.
-            Err(AppendError::Failed { .. }) => return,
-            Err(_) => {
-                if let Some(id) = keyed {
-                    self.dedup.failed(id);
-                }
-            }
-        }
-        channel.lock().decided(&key);
+        Ok(outcome.await.unwrap_or_else(|_| Err(gone()))?)
     }
 }

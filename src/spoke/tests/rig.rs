@@ -49,6 +49,7 @@ pub fn options(durability: Durability) -> Options {
         reserve_bytes: 0,
         open_segments: 16,
         dedup_millis: 600_000,
+        has_peers: false,
     }
 }
 

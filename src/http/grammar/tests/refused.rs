@@ -17,7 +17,7 @@ fn unknown_paths() {
         "/internal/nothing",
         "/internal/time/lunar",
         "/internal/deploy/text/x",
-        "/internal/rings",
+        "/internal/rings/a/b",
         "/openapi.json",
         "//channel",
         "/channel//latest",

@@ -1,0 +1,170 @@
+//! What clusters must stand: a module for each, in two sizes.
+//!
+//! A scenario is written in the language of [`crate::script`] where something is done to the
+//! cluster, and checked by what clients saw ([`crate::check`]), by the rings that the hubs know, and
+//! by what they count.
+
+pub mod everywhere;
+pub mod health;
+pub mod restart;
+pub mod rivals;
+pub mod sequence;
+pub mod touched;
+pub mod zookeeper;
+
+use std::time::Duration;
+
+use crate::check::{Verdict, check};
+use crate::client::Client;
+use crate::cluster::{Cluster, fqdn};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::faults::PATIENCE;
+use crate::history::Recorder;
+use crate::load::{Load, Plan};
+use crate::random::Choices;
+use crate::survey::survey;
+use crate::wait::until;
+
+/// How much of each log a failure shows.
+const LOG_LINES: usize = 8;
+
+/// Runs a scenario. If it fails, the cluster's folder stays, and the failure shows how each hub's
+/// log ends.
+///
+/// # Errors
+/// The scenario's.
+pub async fn on<T>(
+    mut cluster: Cluster,
+    scenario: impl AsyncFnOnce(&mut Cluster) -> Outcome<T>,
+) -> Outcome<T> {
+    match scenario(&mut cluster).await {
+        Ok(result) => Ok(result),
+        Err(Failure(text)) => {
+            let steps = cluster.played().join("\n  ");
+            let logs = cluster.log_ends(LOG_LINES);
+            let folder = cluster.keep().display();
+            Err(Failure(format!(
+                "{text}\nafter these steps:\n  {steps}\n{logs}\nall of it is in {folder}"
+            )))
+        }
+    }
+}
+
+/// Starts a whole cluster and waits until every hub is ready and knows the same ring.
+async fn start(cluster: &mut Cluster) -> Outcome<()> {
+    let numbers: Vec<String> = cluster.numbers().iter().map(u8::to_string).collect();
+    let all = numbers.join(",");
+    let script = format!(
+        "start zk; wait until zk ready; start all; wait until all ready; wait until all ring {all}"
+    );
+    cluster.play(&script).await
+}
+
+/// Makes a channel, and waits until each of those hubs knows it.
+async fn channel(cluster: &Cluster, through: u8, name: &str) -> Outcome<()> {
+    cluster.hub(through)?.client().put_channel(name).await?;
+    let path = format!("/channel/{name}");
+    for number in cluster.numbers() {
+        let client = cluster.hub(number)?.client();
+        if !cluster.hub(number)?.runs() {
+            continue;
+        }
+        until(
+            &format!("hub {number} knows {name}"),
+            PATIENCE,
+            async || {
+                let answer = client.send(reqwest::Method::GET, &path).await;
+                matches!(answer, Ok((200, _))).then_some(())
+            },
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Starts a load of so many writers on two channels, through that client.
+async fn load(
+    cluster: &Cluster,
+    client: &Client,
+    seed: u64,
+    writers: u32,
+    choices: &Choices,
+) -> Outcome<Load> {
+    let plan = Plan {
+        run: seed,
+        writers,
+        channels: vec!["kept-0".to_owned(), "kept-1".to_owned()],
+        doomed: Vec::new(),
+        item_max: 32 * 1024,
+    };
+    let first = cluster.numbers().first().copied().unwrap_or(1);
+    for name in &plan.channels {
+        channel(cluster, first, name).await?;
+    }
+    Ok(Load::begin(client, plan, choices.bits()))
+}
+
+/// Waits until so many more inserts are acknowledged; if they are not, says why.
+async fn acked_more(load: &Load, more: u64) -> Outcome<()> {
+    let goal = load.acked() + more;
+    let acked = until("inserts are acknowledged", PATIENCE, async || {
+        (load.acked() >= goal).then_some(())
+    });
+    acked.await.map_err(|failure| match load.untroubled() {
+        Ok(()) => failure,
+        Err(trouble) => Failure(format!("{failure}; {trouble}")),
+    })
+}
+
+/// Lets the load go on for that long.
+async fn for_a_while(load: &Load, time: Duration) -> Outcome<()> {
+    let began = crate::wait::now();
+    while began.elapsed() < time {
+        acked_more(load, 10).await?;
+    }
+    Ok(())
+}
+
+/// Reads everything back through each of these hubs, and checks it; nobody may write meanwhile.
+///
+/// # Errors
+/// [`Failure`] that names the first thing that is wrong, and through which hub it was seen.
+async fn verified(
+    cluster: &Cluster,
+    through: &[u8],
+    recorder: &Recorder,
+    choices: &Choices,
+) -> Outcome<Verdict> {
+    let mut last = Verdict::default();
+    for number in through {
+        let client = cluster.hub(*number)?.client();
+        let seen = |failure: Failure| Failure(format!("through hub {number}: {failure}"));
+        let readings = survey(&client, recorder, choices).await.map_err(seen)?;
+        last = recorder.with(|history| check(history, &readings));
+        if let Some(first) = last.findings.first() {
+            return Err(seen(Failure(format!("{last}; {first}"))));
+        }
+    }
+    ensure(last.acked > 0, || "nothing was acknowledged".to_owned())?;
+    Ok(last)
+}
+
+/// The hubs that hold what is written to a channel now, as one of them says; the first one
+/// coordinates.
+async fn replicas(cluster: &Cluster, asked: u8, channel: &str) -> Outcome<Vec<u8>> {
+    let path = format!("/internal/rings/{channel}");
+    let client = cluster.hub(asked)?.client();
+    let (status, body) = client.send(reqwest::Method::GET, &path).await?;
+    let text = String::from_utf8_lossy(&body);
+    let broken = || Failure(format!("{path}: {status} {text}"));
+    let body: serde_json::Value = serde_json::from_slice(&body).map_err(|_| broken())?;
+    let names = body["replicas"].as_array().ok_or_else(broken)?;
+    let numbers = cluster.numbers();
+    let named = names.iter().map(|name| {
+        let is_it = |number: &&u8| Some(fqdn(**number).as_str()) == name.as_str();
+        numbers.iter().find(is_it).copied().ok_or_else(broken)
+    });
+    let named = named.collect::<Outcome<Vec<u8>>>()?;
+    ensure(!named.is_empty(), || broken().0)?;
+    Ok(named)
+}

@@ -1,0 +1,453 @@
+//! Fetching what other replicas hold and this node lacks: once when it starts, and then minute by
+//! minute.
+//!
+//! What is committed stands on two replicas of its set, so a copy that this node missed is held by
+//! the others. A node whose disk may have lost something first learns from them what it may have
+//! promised, ring by ring, the newest first.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub_ring::Member;
+use parking_lot::Mutex;
+
+use super::placement::ChannelPlacement;
+use super::registry::Channels;
+use super::spoke_handle::LocalReplica;
+use crate::cluster::RingView;
+use crate::env::{HubClock, Millis};
+use crate::item::ItemKey;
+use crate::spoke::peers::{
+    AppendAnswer, AppendRequest, ChannelRef, InventoryLine, InventoryRequest, PeerItem, Peers,
+};
+use crate::spoke::{ChannelId, Offered, Replica};
+
+/// How many names of items are asked for at a time, and how many items.
+const LINES: usize = 5_000;
+const ITEMS: usize = 500;
+/// The pause before a member that did not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How far back minutes are compared, in milliseconds, and how fresh they may be.
+const COMPARED: i64 = 55 * 60_000;
+const FRESH: i64 = 60_000;
+const MINUTE: i64 = 60_000;
+
+/// Fetches what this node lacks.
+pub struct Repair {
+    view: Arc<RingView>,
+    local: Arc<LocalReplica>,
+    channels: Arc<Channels>,
+    peers: Arc<dyn Peers>,
+    clock: Arc<HubClock>,
+    max_skew: i64,
+    /// When this run began: earlier runs promised nothing about rings that came later.
+    began: Millis,
+    /// Up to where the minutes were compared with each member.
+    compared: Mutex<HashMap<Member, Millis>>,
+}
+
+/// What warming has come to so far, for those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Warmed {
+    /// The items that were looked at.
+    pub seen: u64,
+    /// Those that were fetched.
+    pub fetched: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The parts that are done.
+    pub parts: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+/// A part of what a node may have forgotten: the time of one ring.
+struct Part {
+    from: Millis,
+    until: Millis,
+    others: Vec<Member>,
+}
+
+impl Repair {
+    /// A repair of this node's replica, in a run that began, and had not registered, at `began`;
+    /// `max_skew` in milliseconds.
+    pub fn new(
+        view: Arc<RingView>,
+        local: Arc<LocalReplica>,
+        channels: Arc<Channels>,
+        peers: Arc<dyn Peers>,
+        clock: Arc<HubClock>,
+        began: Millis,
+        max_skew: i64,
+    ) -> Self {
+        Self {
+            view,
+            local,
+            channels,
+            peers,
+            began,
+            clock,
+            max_skew,
+            compared: Mutex::default(),
+        }
+    }
+
+    /// The times of the rings that an earlier run of this node was in, newest first.
+    fn parts(&self) -> Vec<Part> {
+        let tables = self.view.tables();
+        let own = self.view.own();
+        let mut until = Millis::MAX;
+        let mut parts = Vec::new();
+        for built in tables.rings().iter().rev() {
+            let Some(from) = built.from_millis().map(Millis::new) else {
+                continue;
+            };
+            let members = built.ring().members();
+            if members.contains(own) && from < self.began {
+                let others = members.iter().filter(|m| *m != own).cloned();
+                parts.push(Part {
+                    from,
+                    until,
+                    others: others.collect(),
+                });
+            }
+            until = from;
+        }
+        parts
+    }
+
+    /// Says to a replica which promises it may have forgotten: all of those about the times of rings
+    /// that it is in, with others.
+    pub fn forget(&self, replica: &Replica) {
+        let parts = self.parts();
+        let times = parts.iter().filter(|part| !part.others.is_empty());
+        replica.forget(times.map(|part| (part.from, part.until)).collect());
+    }
+
+    /// Learns from the others what this node may have promised, ring by ring, and fetches what it
+    /// should hold. Gives the parts that had to be left out because their members are gone.
+    pub async fn learn(&self, replica: &Arc<Replica>, told: impl Fn(Warmed)) -> Vec<String> {
+        let parts = self.parts();
+        let mut warmed = Warmed {
+            of: parts.len(),
+            ..Warmed::default()
+        };
+        let mut left_out = Vec::new();
+        for part in parts {
+            let mut waiting: BTreeSet<Member> = part.others.iter().cloned().collect();
+            while !waiting.is_empty() {
+                told(warmed);
+                let mut heard = Vec::new();
+                for member in &waiting {
+                    let range = (
+                        part.from,
+                        part.until.min(self.clock.now().plus(self.max_skew * 2)),
+                    );
+                    if self
+                        .merge(replica, member, range, &mut warmed, &told)
+                        .await
+                        .is_ok()
+                    {
+                        heard.push(member.clone());
+                    }
+                }
+                heard.iter().for_each(|member| {
+                    waiting.remove(member);
+                });
+                let gone = |member: &Member| {
+                    let newest = self.view.history();
+                    let newest = newest.newest();
+                    !newest.is_some_and(|map| map.contains(member))
+                        && !self.peers.is_connected(member)
+                };
+                if !waiting.is_empty() && waiting.iter().all(gone) {
+                    let names: Vec<&str> = waiting.iter().map(Member::as_str).collect();
+                    left_out.push(format!(
+                        "{} to {}: {}",
+                        part.from,
+                        part.until,
+                        names.join(", ")
+                    ));
+                    break;
+                }
+                if !waiting.is_empty() {
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+            if waiting.is_empty() {
+                replica.learned((part.from, part.until));
+            }
+            warmed.parts += 1;
+            told(warmed);
+        }
+        left_out
+    }
+
+    /// Fetches what this node missed since a time, from those who are there.
+    pub async fn catch_up(&self, replica: &Arc<Replica>, since: Millis, told: impl Fn(Warmed)) {
+        let now = self.clock.now();
+        let tables = self.view.tables();
+        let own = self.view.own();
+        let mut members: BTreeSet<Member> = BTreeSet::new();
+        for built in tables.overlapping(since.get(), now.plus(1).get()) {
+            let ring = built.ring().members();
+            if ring.contains(own) {
+                members.extend(ring.iter().filter(|m| *m != own).cloned());
+            }
+        }
+        let mut warmed = Warmed {
+            of: members.len(),
+            ..Warmed::default()
+        };
+        for member in &members {
+            if self.peers.is_connected(member) {
+                let merged = self
+                    .merge(replica, member, (since, now), &mut warmed, &told)
+                    .await;
+                if let Err(reason) = merged {
+                    tracing::warn!(peer = %member.as_str(), reason, "could not catch up with a member");
+                }
+            }
+            warmed.parts += 1;
+            told(warmed);
+        }
+    }
+
+    /// Fetches what a member holds of a time and this node, which should, does not.
+    async fn merge(
+        &self,
+        replica: &Arc<Replica>,
+        member: &Member,
+        (from, to): (Millis, Millis),
+        warmed: &mut Warmed,
+        told: &impl Fn(Warmed),
+    ) -> Result<(), String> {
+        let mut request = InventoryRequest {
+            from,
+            to,
+            channel: None,
+            after: None,
+            limit: LINES,
+        };
+        loop {
+            let page = self.peers.inventory(member, request.clone()).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(last) = page.lines.last() else {
+                return Ok(());
+            };
+            request.after = Some((last.channel, last.key));
+            warmed.seen += page.lines.len() as u64;
+            let lacking = self.lacking(replica, &page.lines).await;
+            self.fetch(replica, member, lacking, warmed).await?;
+            told(*warmed);
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Those of a list that this node should hold and does not.
+    async fn lacking(
+        &self,
+        replica: &Replica,
+        lines: &[InventoryLine],
+    ) -> Vec<(ChannelId, ItemKey)> {
+        let own = self.view.own();
+        let mut lacking = Vec::new();
+        for line in lines {
+            // Undecided, and never sent here.
+            if line
+                .named
+                .as_ref()
+                .is_some_and(|named| !named.contains(own))
+            {
+                continue;
+            }
+            let held = replica.holds(line.channel, line.key).await;
+            // What cannot be read is fetched again.
+            if !held.unwrap_or(false) {
+                lacking.push((line.channel, line.key));
+            }
+        }
+        lacking
+    }
+
+    async fn fetch(
+        &self,
+        replica: &Arc<Replica>,
+        member: &Member,
+        mut lacking: Vec<(ChannelId, ItemKey)>,
+        warmed: &mut Warmed,
+    ) -> Result<(), String> {
+        while !lacking.is_empty() {
+            let asked: Vec<_> = lacking.iter().take(ITEMS).copied().collect();
+            let items = self.peers.fetch(member, asked.clone()).await;
+            let items = items.map_err(|error| error.to_string())?;
+            let got: BTreeSet<_> = items.iter().map(|(id, item)| (*id, item.key)).collect();
+            if got.is_empty() {
+                // Gone there as well since it was listed.
+                lacking.drain(..asked.len());
+                continue;
+            }
+            let last = asked
+                .iter()
+                .rposition(|name| got.contains(name))
+                .unwrap_or(0);
+            lacking.drain(..=last);
+            self.keep(replica, member, items, warmed).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep(
+        &self,
+        replica: &Arc<Replica>,
+        member: &Member,
+        items: Vec<(ChannelId, PeerItem)>,
+        warmed: &mut Warmed,
+    ) -> Result<(), String> {
+        let mut batch = Vec::with_capacity(items.len());
+        for (id, item) in items {
+            // A channel that is gone has no items.
+            let Some(channel) = self.channels.numbered(id) else {
+                continue;
+            };
+            let channel = (*channel).as_ref();
+            warmed.bytes += item.body.size;
+            batch.push(self.offered(channel, item, member));
+        }
+        let answers = replica.take(batch).await;
+        let mut refused = 0;
+        for answer in answers {
+            match answer {
+                AppendAnswer::Stored | AppendAnswer::Duplicate(_) => warmed.fetched += 1,
+                other => {
+                    refused += 1;
+                    tracing::debug!(answer = ?other, "a fetched item was not stored");
+                }
+            }
+        }
+        if refused > 0 {
+            return Err(format!("{refused} items could not be stored"));
+        }
+        Ok(())
+    }
+
+    fn offered(&self, channel: ChannelRef, item: PeerItem, member: &Member) -> Offered {
+        Offered {
+            place: Arc::new(ChannelPlacement {
+                view: Arc::clone(&self.view),
+                channels: Arc::clone(&self.channels),
+                channel: channel.clone(),
+                coordinator: member.clone(),
+                max_skew: self.max_skew,
+            }),
+            request: AppendRequest {
+                channel,
+                key: item.key,
+                committed: true,
+                body: item.body,
+            },
+        }
+    }
+
+    /// Compares the minutes that were closed since the last time with every member that is connected,
+    /// and fetches what differs.
+    pub async fn compare(&self) {
+        let Some(replica) = self.local.get() else {
+            return;
+        };
+        let now = self.clock.now();
+        let to = now.minus(FRESH).floor_to(MINUTE);
+        let oldest = now.minus(COMPARED).floor_to(MINUTE);
+        for member in self.others() {
+            if !self.peers.is_connected(&member) {
+                continue;
+            }
+            let known = self.compared.lock().get(&member).copied();
+            let from = known.unwrap_or(oldest).max(oldest);
+            if from >= to {
+                continue;
+            }
+            match self.compare_with(&replica, &member, from, to).await {
+                Ok(fetched) => {
+                    crate::metric::repaired(fetched);
+                    if fetched > 0 {
+                        tracing::info!(peer = %member.as_str(), items = fetched, "repaired");
+                    }
+                    self.compared.lock().insert(member, to);
+                }
+                Err(reason) => {
+                    tracing::debug!(peer = %member.as_str(), reason, "could not compare");
+                }
+            }
+        }
+    }
+
+    /// A member was away: what it has done since is compared once more, from a time on.
+    pub fn compare_again(&self, member: &Member, from: Millis) {
+        let mut compared = self.compared.lock();
+        if let Some(known) = compared.get_mut(member) {
+            *known = from.min(*known);
+        }
+    }
+
+    /// The members of all rings but this one.
+    fn others(&self) -> BTreeSet<Member> {
+        let history = self.view.history();
+        let members = history.members().into_iter();
+        members.filter(|m| *m != self.view.own()).cloned().collect()
+    }
+
+    async fn compare_with(
+        &self,
+        replica: &Arc<Replica>,
+        member: &Member,
+        from: Millis,
+        to: Millis,
+    ) -> Result<u64, String> {
+        let theirs = self.peers.digests(member, from, to).await;
+        let theirs = theirs.map_err(|error| error.to_string())?;
+        let mut ours = HashMap::new();
+        let channels: BTreeSet<ChannelId> = theirs.iter().map(|digest| digest.channel).collect();
+        for channel in channels {
+            let digests = replica.digests(channel, from, to).await;
+            let digests = digests.unwrap_or_default();
+            ours.extend(digests.into_iter().map(|d| ((d.channel, d.minute), d)));
+        }
+        let mut warmed = Warmed::default();
+        for digest in theirs {
+            if ours.get(&(digest.channel, digest.minute)) == Some(&digest) {
+                continue;
+            }
+            let Some(channel) = self.channels.numbered(digest.channel) else {
+                continue;
+            };
+            let mut request = InventoryRequest {
+                from: digest.minute.max(from),
+                to: digest.minute.plus(MINUTE).min(to),
+                channel: Some((*channel).as_ref()),
+                after: None,
+                limit: LINES,
+            };
+            loop {
+                let page = self.peers.inventory(member, request.clone()).await;
+                let page = page.map_err(|error| error.to_string())?;
+                let lacking = self.lacking(replica, &page.lines).await;
+                // Only what this node should hold.
+                let placed = |(_, key): &(ChannelId, ItemKey)| {
+                    let name = channel.config.name.key();
+                    self.view.is_placed(name, key.millis, member)
+                };
+                let lacking = lacking.into_iter().filter(placed).collect();
+                self.fetch(replica, member, lacking, &mut warmed).await?;
+                match page.lines.last() {
+                    Some(last) if page.more => request.after = Some((last.channel, last.key)),
+                    _ => break,
+                }
+            }
+        }
+        Ok(warmed.fetched)
+    }
+}

@@ -1,0 +1,92 @@
+//! The ring history on a node's own disk.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hub_ring::RingHistory;
+use thiserror::Error;
+
+/// Why the history could not be kept or read.
+#[derive(Debug, Error)]
+pub enum RingFileError {
+    /// The disk did not do its part.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is damaged, or of a later version.
+    #[error("{path}: {reason}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// One file that holds the history, replaced as a whole.
+#[derive(Debug)]
+pub(super) struct RingFile {
+    path: PathBuf,
+}
+
+impl RingFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The history that was kept last; an empty one if there is none.
+    pub(super) async fn read(&self) -> Result<RingHistory, RingFileError> {
+        let path = self.path.clone();
+        blocking(&self.path, move || match std::fs::read(&path) {
+            Ok(bytes) => RingHistory::decode(&bytes).map_err(|error| {
+                let reason = error.to_string();
+                RingFileError::Unreadable { path, reason }
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(RingHistory::new()),
+            Err(source) => Err(RingFileError::Io { path, source }),
+        })
+        .await
+    }
+
+    /// Keeps a history; it is on disk when this returns.
+    pub(super) async fn write(&self, history: Arc<RingHistory>) -> Result<(), RingFileError> {
+        let path = self.path.clone();
+        blocking(&self.path, move || {
+            let bytes = history.encode().map_err(|error| {
+                let (path, reason) = (path.clone(), error.to_string());
+                RingFileError::Unreadable { path, reason }
+            })?;
+            replace(&path, &bytes).map_err(|source| RingFileError::Io { path, source })
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> Result<T, RingFileError> + Send + 'static,
+) -> Result<T, RingFileError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err(RingFileError::Io {
+            path: path.to_owned(),
+            source: io::Error::other(error),
+        })
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let aside = path.with_extension("new");
+    let mut file = File::create(&aside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,212 @@
+//! The ring history as this node holds it: on disk first, then in its view.
+
+use std::sync::Arc;
+
+use hub_ring::{Adoption, AdoptionAlarm, AdoptionGuard, HistoryMark, RingHistory, RingMap};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use super::ring_file::{RingFile, RingFileError};
+use super::view::RingView;
+use crate::env::{BootTime, HubClock, Millis};
+
+/// Why a history was not taken up.
+#[derive(Debug, Error)]
+pub(super) enum TakeUpError {
+    /// It contradicts what this node knows.
+    #[error("a ring history was refused, and an operator has to look: {0}")]
+    Alarm(#[from] AdoptionAlarm),
+    /// It could not be kept.
+    #[error("the ring history could not be kept: {0}")]
+    File(#[from] RingFileError),
+}
+
+/// An announcement that this node holds without the time from which it is in force.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) version: u64,
+    /// The clock when it was first seen.
+    pub(super) clock: Millis,
+    /// The boot-time clock then.
+    pub(super) boot: BootTime,
+}
+
+/// What this node has written to coordination without having heard yet that it is there.
+#[derive(Debug, Default)]
+struct Sent {
+    mark: HistoryMark,
+    under_way: usize,
+}
+
+/// The ring history as this node holds it.
+pub(super) struct Rings {
+    pub(super) view: Arc<RingView>,
+    file: RingFile,
+    clock: Arc<HubClock>,
+    lease: i64,
+    /// Histories are taken up one at a time.
+    turn: tokio::sync::Mutex<()>,
+    sent: Mutex<Sent>,
+    seen: Mutex<Option<Seen>>,
+    trouble: watch::Sender<Option<String>>,
+}
+
+impl Rings {
+    /// Reads what is on disk, and takes it up.
+    pub(super) async fn open(
+        view: Arc<RingView>,
+        file: RingFile,
+        clock: Arc<HubClock>,
+        lease: i64,
+    ) -> Result<Self, RingFileError> {
+        let rings = Self {
+            view,
+            file,
+            clock,
+            lease,
+            turn: tokio::sync::Mutex::default(),
+            sent: Mutex::default(),
+            seen: Mutex::default(),
+            trouble: watch::Sender::new(None),
+        };
+        let kept = Arc::new(rings.file.read().await?);
+        if !kept.is_empty() {
+            rings.note(&kept);
+            rings.view.adopt(kept);
+        }
+        Ok(rings)
+    }
+
+    /// Takes a history up if it is newer than the own one and does not contradict it.
+    pub(super) async fn take_up(&self, found: &Arc<RingHistory>) -> Result<Adoption, TakeUpError> {
+        let _turn = self.turn.lock().await;
+        let taken = self.try_take_up(found).await;
+        let trouble = taken.as_ref().err().map(ToString::to_string);
+        let news = self.trouble.send_if_modified(|known| {
+            let news = *known != trouble;
+            known.clone_from(&trouble);
+            news
+        });
+        if let (true, Some(trouble)) = (news, trouble) {
+            tracing::error!(trouble, "the ring history in use stays as it is");
+        }
+        taken
+    }
+
+    async fn try_take_up(&self, found: &Arc<RingHistory>) -> Result<Adoption, TakeUpError> {
+        let own = self.view.history();
+        let horizon = self.view.horizon();
+        let guard = AdoptionGuard {
+            horizon_millis: (horizon > Millis::MIN).then(|| horizon.get()),
+            announcement_seen: self.seen().map(|seen| (seen.version, seen.clock.get())),
+            lease_millis: self.lease,
+        };
+        let adoption = own.adopt(found, &guard)?;
+        if adoption == Adoption::Newer {
+            // On disk before it is acted upon.
+            self.file.write(Arc::clone(found)).await?;
+            self.note(found);
+            self.view.adopt(Arc::clone(found));
+            let newest = found.newest();
+            tracing::info!(
+                ring = newest.map(RingMap::version),
+                members = newest.map(|map| map.members().len()),
+                from = newest.and_then(RingMap::from_millis),
+                maps = found.maps().len(),
+                "took up a ring history"
+            );
+        }
+        Ok(adoption)
+    }
+
+    /// Notes whether the newest map is announced without a time, and since when that is known.
+    fn note(&self, history: &RingHistory) {
+        let announced = history.newest().filter(|map| map.from_millis().is_none());
+        let mut seen = self.seen.lock();
+        // What was seen of a map stays for the check of its time.
+        if let Some(map) = announced
+            && seen.is_none_or(|seen| seen.version != map.version())
+        {
+            *seen = Some(Seen {
+                version: map.version(),
+                clock: self.clock.now(),
+                boot: self.clock.boot(),
+            });
+        }
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        *self.seen.lock()
+    }
+
+    /// Since when the newest map has been held without a time, by the boot-time clock; `None` if it
+    /// has one.
+    pub(super) fn announced_since(&self) -> Option<BootTime> {
+        let history = self.view.history();
+        let map = history.newest().filter(|map| map.from_millis().is_none())?;
+        let seen = self.seen()?;
+        (seen.version == map.version()).then_some(seen.boot)
+    }
+
+    /// Why a history was not taken up, for as long as that is so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    /// The newest history that this node knows of: what it has sent counts as known before it is
+    /// sent.
+    pub(super) fn knows(&self) -> HistoryMark {
+        let held = self.view.history().mark();
+        held.max(self.sent.lock().mark)
+    }
+
+    /// Counts a history as known that is about to be written.
+    pub(super) fn sending(&self, mark: HistoryMark) -> Sending<'_> {
+        let mut sent = self.sent.lock();
+        let before = sent.mark;
+        sent.mark = sent.mark.max(mark);
+        sent.under_way += 1;
+        Sending {
+            rings: self,
+            before,
+        }
+    }
+
+    /// What was sent and never heard of again, at the time of asking and with nothing under way.
+    pub(super) fn doubtful(&self) -> Option<HistoryMark> {
+        let sent = self.sent.lock();
+        (sent.under_way == 0 && sent.mark > HistoryMark::default()).then_some(sent.mark)
+    }
+
+    /// Takes up that what was sent had not been written when a later write was: it never will be.
+    pub(super) fn was_not_written(&self, doubtful: HistoryMark) {
+        let mut sent = self.sent.lock();
+        if sent.under_way == 0 && sent.mark == doubtful {
+            *sent = Sent::default();
+        }
+    }
+}
+
+/// A write of a history that is under way. Dropped, it stays counted as known.
+pub(super) struct Sending<'a> {
+    rings: &'a Rings,
+    before: HistoryMark,
+}
+
+impl Sending<'_> {
+    /// It was refused: nobody will ever see it.
+    pub(super) fn refused(self) {
+        let mut sent = self.rings.sent.lock();
+        // Another write under way may be what it is now known for.
+        if sent.under_way == 1 {
+            sent.mark = self.before;
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.rings.sent.lock().under_way -= 1;
+    }
+}

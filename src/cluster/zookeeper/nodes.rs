@@ -1,0 +1,182 @@
+//! Names and contents of the nodes in ZooKeeper.
+
+use hub_ring::{Member, RingHistory};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+use zookeeper_client::{Error, Stat};
+
+use super::super::coordination::{
+    ChannelRecord, CoordinationError, Incarnation, MemberRecord, Tombstone, VersionedRings,
+};
+use crate::env::Millis;
+
+pub(super) const MEMBERS: &str = "/members";
+pub(super) const CONFIRM: &str = "/confirm";
+pub(super) const RINGS: &str = "/rings";
+pub(super) const CHANNELS: &str = "/channels";
+pub(super) const DOCS: &str = "/docs";
+pub(super) const DELETED: &str = "/deleted";
+pub(super) const LOCKS: &str = "/locks";
+pub(super) const KEEPER: &str = "/locks/keeper";
+
+/// The folders that every cluster has.
+pub(super) const FOLDERS: [&str; 6] = [MEMBERS, CONFIRM, CHANNELS, DOCS, DELETED, LOCKS];
+
+pub(super) fn member(member: &Member) -> String {
+    format!("{MEMBERS}/{member}")
+}
+
+pub(super) fn confirm(member: &Member) -> String {
+    format!("{CONFIRM}/{member}")
+}
+
+/// The folder of a channel's node: one flat folder of 100,000 names does not fit one answer.
+pub(super) fn shard(folder: &str, name: &str) -> String {
+    format!("{folder}/{:02x}", xxh3_64(name.as_bytes()) & 0xff)
+}
+
+/// The node of a channel, by its name in lower case.
+pub(super) fn sharded(folder: &str, name: &str) -> String {
+    format!("{}/{name}", shard(folder, name))
+}
+
+/// The name in the path of a channel's node; `None` for folders.
+pub(super) fn name_in(path: &str) -> Option<&str> {
+    let (_, name) = path
+        .strip_prefix(CHANNELS)?
+        .strip_prefix('/')?
+        .split_once('/')?;
+    Some(name)
+}
+
+/// What a member's node holds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Registered {
+    /// The run that wrote it, as 32 hexadecimal digits.
+    pub(super) run: String,
+    /// The record; its incarnation is 0 where the czxid of the node says it.
+    pub(super) record: MemberRecord,
+}
+
+impl Registered {
+    /// Reads a member's node.
+    pub(super) fn read(data: &[u8], stat: &Stat) -> Result<Self, serde_json::Error> {
+        let mut read: Self = serde_json::from_slice(data)?;
+        if read.record.incarnation == Incarnation(0) {
+            read.record.incarnation = Incarnation(number(stat.czxid));
+        }
+        Ok(read)
+    }
+}
+
+/// A count of ZooKeeper's; they are not negative.
+pub(super) fn number(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// The version of a node that was read, in ZooKeeper's own terms; `None` if it cannot be one.
+pub(super) fn version(expected: u64) -> Result<i32, CoordinationError> {
+    i32::try_from(expected).map_err(|_| CoordinationError::Conflict)
+}
+
+pub(super) fn channel(name: &str, data: Vec<u8>, stat: &Stat) -> ChannelRecord {
+    ChannelRecord {
+        name: name.to_owned(),
+        id: number(stat.czxid),
+        version: number(stat.version.into()),
+        data,
+    }
+}
+
+pub(super) fn rings(data: &[u8], stat: &Stat) -> Result<VersionedRings, Failure> {
+    let history = if data.is_empty() {
+        RingHistory::new()
+    } else {
+        RingHistory::decode(data).map_err(Failure::unreadable)?
+    };
+    Ok(VersionedRings {
+        version: number(stat.version.into()),
+        history: history.into(),
+    })
+}
+
+/// What a deleted channel's node holds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Deleted {
+    pub(super) id: u64,
+    pub(super) at: i64,
+}
+
+impl Deleted {
+    pub(super) fn read(data: &[u8], stat: &Stat) -> Result<Tombstone, Failure> {
+        let read: Self = serde_json::from_slice(data).map_err(Failure::unreadable)?;
+        Ok(Tombstone {
+            id: read.id,
+            deleted: Millis::new(read.at),
+            version: number(stat.version.into()),
+        })
+    }
+}
+
+/// Why something was not done in ZooKeeper.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// ZooKeeper or the connection to it.
+    ZooKeeper(Error),
+    /// What it means here.
+    Meant(CoordinationError),
+}
+
+impl Failure {
+    pub(super) fn unreadable(error: impl std::fmt::Display) -> Self {
+        Self::Meant(CoordinationError::Unavailable {
+            reason: format!("what ZooKeeper holds cannot be read: {error}"),
+        })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::ZooKeeper(error)
+    }
+}
+
+impl From<CoordinationError> for Failure {
+    fn from(error: CoordinationError) -> Self {
+        Self::Meant(error)
+    }
+}
+
+impl From<zookeeper_client::MultiWriteError> for Failure {
+    fn from(error: zookeeper_client::MultiWriteError) -> Self {
+        Self::ZooKeeper(error.into())
+    }
+}
+
+impl From<Failure> for CoordinationError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Meant(error) => error,
+            Failure::ZooKeeper(Error::NoNode) => Self::Missing,
+            Failure::ZooKeeper(Error::NodeExists) => Self::Exists,
+            Failure::ZooKeeper(Error::BadVersion | Error::RuntimeInconsistent) => Self::Conflict,
+            Failure::ZooKeeper(error) => Self::Unavailable {
+                reason: format!("ZooKeeper: {error}"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_spread_over_folders_for_ever_in_the_same_way() {
+        assert_eq!(sharded(CHANNELS, "clicks"), "/channels/99/clicks");
+        assert_eq!(sharded(DOCS, "clicks"), "/docs/99/clicks");
+        assert_eq!(name_in("/channels/99/clicks"), Some("clicks"));
+        assert_eq!(name_in("/channels/99"), None);
+        assert_eq!(name_in("/channels"), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! The supervisor of the session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use zookeeper_client::{
+    AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, StateWatcher,
+    WatchedEvent,
+};
+
+use super::super::coordination::ChannelNews;
+use super::nodes::{self, Failure};
+use super::{Shared, calls, registration};
+
+/// The pauses between two tries to make a session.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// After how long a reading that failed is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// For how long news of one kind are gathered before they are acted upon.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Keeps a session with ZooKeeper, one after the other, until it is aborted.
+pub(super) async fn supervise(shared: Arc<Shared>) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let ended = match Session::open(&shared).await {
+            Ok(session) => {
+                pause = PAUSE_MIN;
+                session.run(&shared).await
+            }
+            Err(failure) => describe(&failure),
+        };
+        shared.client.send_replace(None);
+        shared.disconnected(&ended);
+        // Nodes that lost ZooKeeper together do not come back together.
+        let jitter = shared.clock.boot().subsec_nanos() % 1_000;
+        tokio::time::sleep(pause.mul_f64(0.5 + f64::from(jitter) / 1_000.0)).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+impl Shared {
+    fn disconnected(&self, why: &str) {
+        let now = self.clock.boot();
+        let news = self.link.send_if_modified(|link| {
+            let news = link.connected || link.why != why;
+            if link.connected {
+                link.since = now;
+            }
+            link.connected = false;
+            why.clone_into(&mut link.why);
+            news
+        });
+        if news {
+            tracing::warn!(reason = why, "no connection to ZooKeeper");
+        }
+    }
+
+    fn connected(&self) {
+        let now = self.clock.boot();
+        let news = self.link.send_if_modified(|link| {
+            let news = !link.connected;
+            if news {
+                link.since = now;
+            }
+            link.connected = true;
+            link.why.clear();
+            news
+        });
+        if news {
+            tracing::info!("connected to ZooKeeper");
+        }
+    }
+}
+
+/// What has to be read or written before the node is up to date.
+#[derive(Default)]
+struct Due {
+    registration: bool,
+    members: bool,
+    rings: bool,
+    channels: bool,
+}
+
+impl Due {
+    const ALL: Self = Self {
+        registration: true,
+        members: true,
+        rings: true,
+        channels: true,
+    };
+
+    fn any(&self) -> bool {
+        self.registration || self.members || self.rings || self.channels
+    }
+}
+
+/// A session and its watches.
+struct Session {
+    client: Client,
+    state: StateWatcher,
+    members: PersistentWatcher,
+    rings: PersistentWatcher,
+    channels: PersistentWatcher,
+}
+
+impl Session {
+    /// Makes a session, the folders, and the watches.
+    async fn open(shared: &Shared) -> Result<Self, Failure> {
+        let settings = &shared.settings;
+        let opening = async {
+            let mut connector = Client::connector()
+                .with_session_timeout(settings.session_timeout)
+                .with_connection_timeout(settings.session_timeout / 3);
+            if let Some(auth) = &settings.auth {
+                connector = connector.with_auth("digest", auth.as_bytes());
+            }
+            let client = connector.connect(&settings.servers).await?;
+            let root = format!("/{}", settings.cluster);
+            client.mkdir(&root, &shared.persistent()).await?;
+            let client = client
+                .chroot(root)
+                .map_err(|_| Failure::unreadable("the cluster's name is no path"))?;
+            for folder in nodes::FOLDERS {
+                create(shared, &client, folder).await?;
+            }
+            create(shared, &client, nodes::RINGS).await?;
+            // Before anything is listed: what changes after that is told.
+            let watch = |path| client.watch(path, AddWatchMode::PersistentRecursive);
+            let (members, rings) = (watch(nodes::MEMBERS).await?, watch(nodes::RINGS).await?);
+            let channels = watch(nodes::CHANNELS).await?;
+            Ok(Self {
+                state: client.state_watcher(),
+                client,
+                members,
+                rings,
+                channels,
+            })
+        };
+        let limit = settings.session_timeout * 2 + Duration::from_secs(1);
+        tokio::time::timeout(limit, opening)
+            .await
+            .unwrap_or(Err(Error::Timeout.into()))
+    }
+
+    /// Follows the session to its end; gives the reason.
+    async fn run(mut self, shared: &Shared) -> String {
+        let mut due = Due::ALL;
+        let mut connected = true;
+        loop {
+            if connected && due.any() {
+                match self.catch_up(shared, &mut due).await {
+                    Ok(()) => {
+                        if self.client.state() == SessionState::SyncConnected {
+                            self.publish(shared);
+                        }
+                    }
+                    Err(failure) => {
+                        tracing::warn!(error = describe(&failure), "ZooKeeper could not be read");
+                    }
+                }
+            }
+            tokio::select! {
+                event = self.members.changed() => match kind(&event) {
+                    Kind::Ended(why) => return why,
+                    Kind::Session => {}
+                    Kind::Node => due.members = true,
+                },
+                event = self.rings.changed() => match kind(&event) {
+                    Kind::Ended(why) => return why,
+                    Kind::Session => {}
+                    Kind::Node => due.rings = true,
+                },
+                event = self.channels.changed() => match kind(&event) {
+                    Kind::Ended(why) => return why,
+                    Kind::Session => {}
+                    Kind::Node => tell(&shared.news, &event.path),
+                },
+                state = self.state.changed() => match state {
+                    SessionState::Disconnected | SessionState::ConnectedReadOnly => {
+                        connected = false;
+                        shared.disconnected("the connection is lost");
+                    }
+                    SessionState::SyncConnected => {
+                        connected = true;
+                        // Watches can miss what happened in between.
+                        due = Due::ALL;
+                    }
+                    ended => return format!("the session has ended: {ended}"),
+                },
+                () = shared.poke.notified() => due.registration = true,
+                () = tokio::time::sleep(RETRY), if connected && due.any() => {}
+            }
+            if due.members && connected {
+                // Several that come or go together are one listing.
+                tokio::time::sleep(GATHER).await;
+            }
+        }
+    }
+
+    /// Reads and writes what is due.
+    async fn catch_up(&mut self, shared: &Shared, due: &mut Due) -> Result<(), Failure> {
+        let patience = shared.settings.patience();
+        if due.registration {
+            within(patience, registration::register(shared, &self.client)).await?;
+            due.registration = false;
+            due.members = true;
+        }
+        if due.rings {
+            let rings = within(patience, calls::rings(&self.client)).await?;
+            due.rings = false;
+            shared.rings.send_replace(rings);
+        }
+        if due.members {
+            let members = within(patience, calls::members(&self.client)).await?;
+            due.members = false;
+            let own = shared.wanted.lock().as_ref().map(|w| w.member.clone());
+            if let Some(own) = own {
+                let found = members.get(&own).map(|(_, run)| run.as_str());
+                // Somebody has taken it away; whether it may be had back is seen there.
+                due.registration = !registration::stands(shared, found);
+            }
+            let members = members
+                .into_iter()
+                .map(|(member, (record, _))| (member, record))
+                .collect();
+            let members = Arc::new(members);
+            shared.members.send_if_modified(|known| {
+                let news = **known != *members;
+                *known = members;
+                news
+            });
+        }
+        if due.channels {
+            due.channels = false;
+            let _ = shared.news.send(ChannelNews::Relist);
+        }
+        Ok(())
+    }
+
+    /// Lets others use the session.
+    fn publish(&self, shared: &Shared) {
+        let set = shared.client.borrow().as_ref().map(Client::session_id);
+        if set != Some(self.client.session_id()) {
+            shared.client.send_replace(Some(self.client.clone()));
+        }
+        shared.connected();
+    }
+}
+
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let done = tokio::time::timeout(patience, work).await;
+    done.unwrap_or(Err(Error::Timeout.into()))
+}
+
+async fn create(shared: &Shared, client: &Client, path: &str) -> Result<(), Failure> {
+    match client.create(path, b"", &shared.persistent()).await {
+        Ok(_) | Err(Error::NodeExists) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What an event of a watch says.
+enum Kind {
+    /// A node has changed.
+    Node,
+    /// The connection has; the state says the same.
+    Session,
+    /// The session is over, and the watch must not be asked again.
+    Ended(String),
+}
+
+fn kind(event: &WatchedEvent) -> Kind {
+    if event.event_type != EventType::Session {
+        return Kind::Node;
+    }
+    let state = event.session_state;
+    if state.is_terminated() {
+        Kind::Ended(format!("the session has ended: {state}"))
+    } else {
+        Kind::Session
+    }
+}
+
+/// Passes on that a channel's node has changed. Folders are of no interest: what is made in one is
+/// told by itself.
+fn tell(news: &broadcast::Sender<ChannelNews>, path: &str) {
+    if let Some(name) = nodes::name_in(path) {
+        // Nobody may be listening yet: then all channels are still to be read.
+        let _ = news.send(ChannelNews::Touched(name.to_owned()));
+    }
+}
+
+fn describe(failure: &Failure) -> String {
+    match failure {
+        Failure::ZooKeeper(error) => error.to_string(),
+        Failure::Meant(error) => error.to_string(),
+    }
+}

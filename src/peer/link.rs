@@ -1,0 +1,553 @@
+//! One other member: where it is, how it stands, and one question to it at a time of each caller.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub_ring::Member;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+
+use super::body::{Outgoing, take};
+use super::client::Carrier;
+use super::identity::{HEAD, HEAD_MAC, REPLY_LENGTH, Refused};
+use super::kind::Kind;
+use super::lane::Lane;
+use super::replay::SessionId;
+use super::server::MESSAGE_MAX;
+use super::state::{Event, PeerState, Standing};
+use super::wire::messages::ReplyHead;
+use super::wire::{self, Frame};
+use crate::cluster::{Incarnation, MemberRecord, PeerError};
+
+/// Staged payloads on their way to one member at a time.
+const STAGES: usize = 2;
+/// How long DNS may take to know better than the registration.
+const DNS_PATIENCE: Duration = Duration::from_millis(250);
+/// The longest that a part of a reply may take.
+const PART_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Another member.
+pub(super) struct Link {
+    pub(super) member: Member,
+    pub(super) carrier: Arc<Carrier>,
+    session: SessionId,
+    counter: AtomicU64,
+    standing: Mutex<Standing>,
+    connected: AtomicBool,
+    /// Wakes those that wait for the first try.
+    tried: Notify,
+    /// Wakes whoever looks after this link.
+    pub(super) kick: Notify,
+    place: Mutex<Place>,
+    known: Mutex<Known>,
+    pub(super) lane: Mutex<Lane>,
+    pub(super) stages: Semaphore,
+    /// The bytes of questions that are asked, appends apart.
+    asked: AtomicU64,
+}
+
+/// Where a member is.
+#[derive(Debug, Default)]
+struct Place {
+    record: Option<MemberRecord>,
+    address: Option<SocketAddr>,
+    /// The registered address led nowhere: DNS may know better.
+    doubtful: bool,
+}
+
+/// What is known of a member beside how it stands.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    round_trip: Option<Duration>,
+    clock_offset: Option<i64>,
+    ring_version: u64,
+    error: Option<String>,
+}
+
+/// What [`Link::snapshot`] says.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PeerSnapshot {
+    /// The member.
+    pub member: String,
+    /// How it stands.
+    pub state: PeerState,
+    /// For how long it has stood so, in milliseconds.
+    pub for_millis: u64,
+    /// The newest run of it that was heard of.
+    pub incarnation: Option<Incarnation>,
+    /// Where it was last looked for.
+    pub address: Option<SocketAddr>,
+    /// How long the last question took that is answered at once, in milliseconds.
+    pub round_trip_millis: Option<f64>,
+    /// Its clock minus this member's, in milliseconds, give or take half of that.
+    pub clock_offset_millis: Option<i64>,
+    /// The newest ring that it knew of.
+    pub ring_version: u64,
+    /// The bytes that wait for it, or for its answer.
+    pub queue_bytes: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// It was not sent.
+    NotConnected(String),
+    /// It was sent, or may have been.
+    NoAnswer(String),
+    /// Not in time.
+    Late,
+    /// It was refused.
+    Refused(Refused, String),
+}
+
+impl Link {
+    pub(super) fn new(member: Member, carrier: Arc<Carrier>) -> Arc<Self> {
+        let random = carrier.identity.random();
+        let session = random.next_u128().to_be_bytes();
+        let now = carrier.identity.clock().boot();
+        Arc::new(Self {
+            member,
+            session,
+            counter: AtomicU64::new(0),
+            standing: Mutex::new(Standing::new(now)),
+            connected: AtomicBool::new(false),
+            tried: Notify::new(),
+            kick: Notify::new(),
+            place: Mutex::default(),
+            known: Mutex::default(),
+            lane: Mutex::default(),
+            stages: Semaphore::new(STAGES),
+            asked: AtomicU64::new(0),
+            carrier,
+        })
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire)
+    }
+
+    pub(super) fn state(&self) -> PeerState {
+        self.standing.lock().state
+    }
+
+    /// When to ask whether it is there.
+    pub(super) fn ask_in(&self) -> Duration {
+        let identity = &self.carrier.identity;
+        let jitter = identity.random().next_u64();
+        self.standing.lock().ask_in(identity.clock().boot(), jitter)
+    }
+
+    fn happened(&self, event: Event, error: Option<&str>) {
+        let now = self.carrier.identity.clock().boot();
+        let (before, after) = {
+            let mut standing = self.standing.lock();
+            let before = standing.state;
+            standing.step(event, now);
+            self.connected
+                .store(standing.state == PeerState::Connected, Ordering::Release);
+            (before, standing.state)
+        };
+        if let Some(error) = error {
+            self.known.lock().error = Some(error.to_owned());
+        }
+        if before == PeerState::New {
+            self.tried.notify_waiters();
+        }
+        if before != after {
+            crate::metric::peer_state(self.member.as_str(), after.level());
+            let error = error.unwrap_or_default();
+            tracing::info!(peer = %self.member, from = ?before, to = ?after, error, "a member stands otherwise");
+            if after != PeerState::Connected {
+                self.kick.notify_one();
+            }
+        }
+    }
+
+    /// What the member says of itself, as registered.
+    pub(super) fn registered(&self, record: &MemberRecord) {
+        let mut place = self.place.lock();
+        let said = |record: &MemberRecord| (record.incarnation, record.ip, record.peer_port);
+        let before = place.record.replace(record.clone());
+        if before.as_ref().map(said) == Some(said(record)) {
+            return;
+        }
+        place.doubtful = false;
+        let port = self.port(Some(record));
+        place.address = match (record.ip, place.address) {
+            (Some(ip), _) => Some(SocketAddr::new(ip, port)),
+            // It may still be where it was.
+            (None, Some(address)) if address.port() == port => Some(address),
+            (None, _) => None,
+        };
+        drop(place);
+        self.kick.notify_one();
+    }
+
+    fn port(&self, record: Option<&MemberRecord>) -> u16 {
+        let registered = record.map(|r| r.peer_port).filter(|port| *port != 0);
+        let named = || self.member.as_str().rsplit_once(':')?.1.parse().ok();
+        registered
+            .or_else(named)
+            .unwrap_or(self.carrier.settings.default_port)
+    }
+
+    /// Looks for the member, if it is not known where it is.
+    pub(super) async fn locate(&self) {
+        let (record, doubtful) = {
+            let place = self.place.lock();
+            (place.record.clone(), place.doubtful)
+        };
+        let port = self.port(record.as_ref());
+        let registered: Option<IpAddr> = record.as_ref().and_then(|record| record.ip);
+        let ip = match registered {
+            Some(ip) if !doubtful => Ok(ip),
+            // It may be back where it was before DNS has answered.
+            Some(ip) => tokio::time::timeout(DNS_PATIENCE, self.look_up())
+                .await
+                .unwrap_or(Ok(ip)),
+            None => self.look_up().await,
+        };
+        let ip = match (ip, registered) {
+            (Ok(ip), _) | (Err(_), Some(ip)) => Some(ip),
+            (Err(reason), None) => {
+                self.happened(Event::Cut, Some(&reason));
+                None
+            }
+        };
+        let mut place = self.place.lock();
+        if place.record == record {
+            place.address = ip.map(|ip| SocketAddr::new(ip, port));
+        }
+    }
+
+    fn host(&self) -> &str {
+        let name = self.member.as_str();
+        name.rsplit_once(':').map_or(name, |(host, _)| host)
+    }
+
+    async fn look_up(&self) -> Result<IpAddr, String> {
+        let host = self.host();
+        if let Ok(ip) = host.parse() {
+            return Ok(ip);
+        }
+        match &self.carrier.resolver {
+            Some(resolver) => resolver.find(host).await,
+            None => Err(format!("{host} is not registered, and there is no DNS")),
+        }
+    }
+
+    /// Where it was last looked for leads nowhere, or to somebody else.
+    fn mislaid(&self) {
+        let mut place = self.place.lock();
+        let registered = place.record.as_ref().and_then(|record| record.ip);
+        place.doubtful =
+            registered.is_some() && place.address.map(|address| address.ip()) == registered;
+        drop(place);
+        if let Some(resolver) = &self.carrier.resolver {
+            resolver.forget(self.host());
+        }
+    }
+
+    /// Asks whether the member is there.
+    pub(super) async fn ping(&self) {
+        // What it answers is taken up where all answers are.
+        let _ = self
+            .ask(Kind::Ping, Vec::new(), Kind::Ping.patience())
+            .await;
+    }
+
+    /// Asks a question. Waits for nobody but this member, and not if it is known to be down.
+    pub(super) async fn ask(
+        &self,
+        kind: Kind,
+        frames: Vec<Frame>,
+        patience: Duration,
+    ) -> Result<Vec<Bytes>, PeerError> {
+        let began = tokio::time::Instant::now();
+        let outcome = match self.standing(kind).await {
+            Ok(()) => self.ask_twice(kind, frames, patience).await,
+            Err(failure) => Err(failure),
+        };
+        let result = match &outcome {
+            Ok(_) => "ok",
+            Err(Failure::NotConnected(_)) => "not_connected",
+            Err(Failure::NoAnswer(_)) => "no_answer",
+            Err(Failure::Late) => "late",
+            Err(Failure::Refused(..)) => "refused",
+        };
+        crate::metric::peer_request(kind.label(), result, began.elapsed());
+        outcome.map_err(|failure| self.error(failure))
+    }
+
+    pub(super) fn error(&self, failure: Failure) -> PeerError {
+        let member = self.member.clone();
+        match failure {
+            Failure::NotConnected(reason) => PeerError::NotConnected { member, reason },
+            // One that failed may have been at it.
+            Failure::NoAnswer(reason) | Failure::Refused(Refused::Failed, reason) => {
+                PeerError::NoAnswer { member, reason }
+            }
+            Failure::Late => PeerError::NoAnswer {
+                member,
+                reason: "not in time".to_owned(),
+            },
+            Failure::Refused(Refused::Overloaded, _) => PeerError::Overloaded { member },
+            Failure::Refused(_, reason) => PeerError::Refused { member, reason },
+        }
+    }
+
+    /// Whether it is worth asking.
+    async fn standing(&self, kind: Kind) -> Result<(), Failure> {
+        if kind == Kind::Ping || self.is_connected() {
+            return Ok(());
+        }
+        let tried = self.tried.notified();
+        if self.state() == PeerState::New {
+            let patience = self.carrier.settings.connect_timeout;
+            let _ = tokio::time::timeout(patience, tried).await;
+        }
+        match self.state() {
+            PeerState::Connected | PeerState::Suspect => Ok(()),
+            PeerState::New => Err(Failure::NotConnected("not yet".to_owned())),
+            PeerState::Down => {
+                let error = self.known.lock().error.clone();
+                Err(Failure::NotConnected(error.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// A member that has registered again since is asked again: it did not act on what was said to
+    /// its former registration.
+    async fn ask_twice(
+        &self,
+        kind: Kind,
+        frames: Vec<Frame>,
+        patience: Duration,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let known = self.carrier.identity.run_of(&self.member);
+        let first = self.ask_once(kind, frames.clone(), patience).await;
+        match first {
+            Err(Failure::Refused(Refused::Run, _))
+                if self.carrier.identity.run_of(&self.member) > known =>
+            {
+                self.ask_once(kind, frames, patience).await
+            }
+            other => other,
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        kind: Kind,
+        frames: Vec<Frame>,
+        patience: Duration,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let Some(address) = self.place.lock().address else {
+            return Err(Failure::NotConnected("its address is not known".to_owned()));
+        };
+        let asking = self.exchange(kind, address, frames);
+        let outcome = tokio::time::timeout(patience, asking)
+            .await
+            .unwrap_or(Err(Failure::Late));
+        match &outcome {
+            Ok(_) if kind == Kind::Append => self.happened(Event::Appended, None),
+            Ok(_) => self.happened(Event::Answered, None),
+            Err(Failure::Late) if kind == Kind::Append => {
+                self.happened(
+                    Event::AppendLate,
+                    Some("an append was not answered in time"),
+                );
+            }
+            Err(Failure::Late) if kind == Kind::Ping => {
+                self.mislaid();
+                self.happened(Event::Silent, Some("no answer in time"));
+            }
+            // A large answer may take longer than somebody cared to wait.
+            Err(Failure::Late) => {}
+            Err(Failure::NotConnected(reason) | Failure::NoAnswer(reason)) => {
+                self.mislaid();
+                self.happened(Event::Cut, Some(reason));
+            }
+            Err(Failure::Refused(refused, reason)) => match refused {
+                Refused::Protocol
+                | Refused::Cluster
+                | Refused::Member
+                | Refused::OldSender
+                | Refused::Time => {
+                    self.mislaid();
+                    self.happened(Event::Cut, Some(reason));
+                }
+                _ => self.happened(Event::Answered, None),
+            },
+        }
+        outcome
+    }
+
+    /// Sends a question, and authenticates the answer.
+    async fn exchange(
+        &self,
+        kind: Kind,
+        address: SocketAddr,
+        frames: Vec<Frame>,
+    ) -> Result<Vec<Bytes>, Failure> {
+        let identity = &self.carrier.identity;
+        let outgoing = Outgoing::new(frames);
+        let counter = self.counter.fetch_add(1, Ordering::Relaxed) + 1;
+        let (head, code, mac) =
+            identity.introduce(kind, &self.member, self.session, counter, outgoing.len());
+        let began = tokio::time::Instant::now();
+        let sent_at = identity.clock().now();
+        let mut signed = outgoing.signed(identity.secret().body(&mac));
+        let length = signed.left();
+        let body = match signed.whole() {
+            Some(whole) => reqwest::Body::from(whole),
+            None => reqwest::Body::wrap_stream(futures_util::stream::iter(std::iter::from_fn(
+                move || signed.next().map(Ok::<_, std::convert::Infallible>),
+            ))),
+        };
+        let reply = self
+            .carrier
+            .client(kind, length)
+            .post(format!("http://{address}{}", kind.path()))
+            .header(HEAD, head)
+            .header(HEAD_MAC, code)
+            .header(http::header::CONTENT_LENGTH, length)
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| {
+                let reason = innermost(&error);
+                if error.is_connect() {
+                    Failure::NotConnected(reason)
+                } else {
+                    Failure::NoAnswer(reason)
+                }
+            })?;
+        let status = reply.status().as_u16();
+        let said = reply.headers().get(REPLY_LENGTH);
+        let length = said.and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        let Some(length) = length else {
+            let reason = format!("{address} is no member of this cluster: it answered {status}");
+            return Err(Failure::NoAnswer(reason));
+        };
+        if length > self.carrier.reply_max(kind) {
+            return Err(Failure::NoAnswer(format!("an answer of {length} bytes")));
+        }
+        let signer = identity.secret().reply(&mac, status);
+        let body = http::Response::<reqwest::Body>::from(reply).into_body();
+        let body = take(body, length, signer, PART_PATIENCE)
+            .await
+            .map_err(|untaken| Failure::NoAnswer(format!("no proper answer: {untaken:?}")))?;
+        let malformed = |error: wire::Malformed| Failure::NoAnswer(error.to_string());
+        let mut frames = wire::frames(body).map_err(malformed)?;
+        if frames.is_empty() {
+            return Err(Failure::NoAnswer("an empty answer".to_owned()));
+        }
+        let head: ReplyHead = wire::message(frames.remove(0)).map_err(malformed)?;
+        // What it says of itself is true: it knows the secret, and the request.
+        if head.refused == 0 && head.from != self.member.as_str() {
+            return Err(Failure::NoAnswer(format!("{} answered", head.from)));
+        }
+        if head.from == self.member.as_str() {
+            let run = Incarnation(head.incarnation);
+            if identity
+                .run_of(&self.member)
+                .is_some_and(|known| known > run)
+            {
+                let reason = format!("run {} answered, and a newer one is known", run.0);
+                return Err(match Refused::of_code(head.refused) {
+                    Some(Refused::Failed) | None => Failure::NoAnswer(reason),
+                    Some(_) => Failure::Refused(Refused::OldSender, reason),
+                });
+            }
+            identity.heard_of(&self.member, run);
+            let mut known = self.known.lock();
+            known.ring_version = head.ring_version;
+            if kind == Kind::Ping {
+                let took = began.elapsed();
+                known.round_trip = Some(took);
+                let half = i64::try_from(took.as_millis() / 2).unwrap_or(i64::MAX);
+                known.clock_offset = Some(head.clock.saturating_sub(sent_at.get()) - half);
+            }
+        }
+        match Refused::of_code(head.refused) {
+            None if head.refused == 0 => Ok(frames),
+            None => Err(Failure::Refused(Refused::Failed, head.reason)),
+            Some(refused) => Err(Failure::Refused(refused, head.reason)),
+        }
+    }
+
+    /// Counts that many bytes as waiting, unless there are too many. One question may always wait.
+    pub(super) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, PeerError> {
+        let bytes = bytes as u64;
+        let max = self.carrier.settings.queue_bytes;
+        let taken = self
+            .asked
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |asked| {
+                (asked == 0 || asked + bytes <= max).then_some(asked + bytes)
+            });
+        if taken.is_err() {
+            return Err(PeerError::Overloaded {
+                member: self.member.clone(),
+            });
+        }
+        Ok(Charge {
+            link: Arc::clone(self),
+            bytes,
+        })
+    }
+
+    /// The bytes that wait for the member.
+    pub(super) fn queue_bytes(&self) -> u64 {
+        self.asked.load(Ordering::Acquire) + self.lane.lock().bytes()
+    }
+
+    /// What is known of it.
+    pub(super) fn snapshot(&self) -> PeerSnapshot {
+        let identity = &self.carrier.identity;
+        let standing = *self.standing.lock();
+        let known = self.known.lock().clone();
+        let age = identity.clock().boot().saturating_sub(standing.since);
+        PeerSnapshot {
+            member: self.member.as_str().to_owned(),
+            state: standing.state,
+            for_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            incarnation: identity.run_of(&self.member),
+            address: self.place.lock().address,
+            round_trip_millis: known.round_trip.map(|took| took.as_secs_f64() * 1e3),
+            clock_offset_millis: known.clock_offset,
+            ring_version: known.ring_version,
+            queue_bytes: self.queue_bytes(),
+            last_error: known.error,
+        }
+    }
+}
+
+/// Bytes that count as waiting until this is dropped.
+pub(super) struct Charge {
+    link: Arc<Link>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.link.asked.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// What an error of several layers is about.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+/// A reply without payload is never larger.
+pub(super) const REPLY_MAX: usize = 4 * MESSAGE_MAX;

@@ -1,0 +1,161 @@
+//! Members that are slow, dead, overloaded or back again.
+
+use super::*;
+use crate::cluster::{PeerError, RingPeers};
+use crate::spoke::peers::Peers as _;
+
+#[tokio::test]
+async fn a_slow_member_is_suspect_and_delays_nobody_else() {
+    let (slow, quick) = (Node::start("slow", 1).await, Node::start("quick", 1).await);
+    let (client, _members) = client_of(identity("a", 3), [slow.entry(), quick.entry()]);
+    let (slow_one, quick_one) = (member("slow"), member("quick"));
+    until("both are there", || {
+        is_connected(&client, &slow_one) && is_connected(&client, &quick_one)
+    })
+    .await;
+    *slow.service.delay.lock() = Duration::from_secs(3);
+    let mut waiting = Vec::new();
+    for number in 0..50 {
+        let client = Arc::clone(&client);
+        waiting.push(tokio::spawn(async move {
+            client
+                .append(&member("slow"), append(number, Bytes::new()))
+                .await
+        }));
+    }
+    let began = Instant::now();
+    for number in 0..20 {
+        let answer = client
+            .append(&quick_one, append(number, Bytes::new()))
+            .await;
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "{:?}",
+        began.elapsed()
+    );
+    for waiting in waiting {
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(
+            matches!(
+                error,
+                PeerError::NoAnswer { .. } | PeerError::NotConnected { .. }
+            ),
+            "{error}"
+        );
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!is_connected(&client, &slow_one));
+    assert!(is_connected(&client, &quick_one));
+    // Questions that are answered at once are asked all the same.
+    assert!(client.vouch(&slow_one).await.is_ok());
+    *slow.service.delay.lock() = Duration::ZERO;
+    until("it is back", || is_connected(&client, &slow_one)).await;
+}
+
+#[tokio::test]
+async fn a_dead_member_is_down_at_once_and_back_within_a_second() {
+    let (client, node) = pair().await;
+    let b = member("b");
+    let address = node.end().await;
+    let error = client
+        .append(&b, append(1, Bytes::new()))
+        .await
+        .unwrap_err();
+    assert!(!is_connected(&client, &b), "{error}");
+    let again = client
+        .append(&b, append(2, Bytes::new()))
+        .await
+        .unwrap_err();
+    assert!(matches!(again, PeerError::NotConnected { .. }), "{again}");
+    assert_eq!(client.snapshot()[0].state, PeerState::Down);
+    // Long enough that it is tried as seldom as it ever is.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let node = Node::start_at(identity("b", 6), address).await;
+    let took = until("it is back", || is_connected(&client, &b)).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    // Another run of it, which the registry has not told of.
+    let answer = client.append(&b, append(3, Bytes::new())).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(*node.service.appended.lock(), [3]);
+    // Nobody speaks to it, and it is known to be gone within the time between two heartbeats.
+    node.end().await;
+    let took = until("it is gone", || !is_connected(&client, &b)).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_member_that_nobody_can_reach_is_suspect() {
+    // It accepts connections, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let entry = (
+        member("b"),
+        record(Incarnation(1), Some(address.ip()), address.port()),
+    );
+    let (client, _members) = client_of(identity("a", 3), [entry]);
+    until("it was tried", || {
+        client.snapshot()[0].state != PeerState::New
+    })
+    .await;
+    assert_eq!(client.snapshot()[0].state, PeerState::Suspect);
+    let began = Instant::now();
+    let error = client
+        .append(&member("b"), append(1, Bytes::new()))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PeerError::NoAnswer { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_millis(700));
+    drop(listener);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_member_is_bounded() {
+    let (client, node) = pair().await;
+    *node.service.delay.lock() = Duration::from_millis(400);
+    let payload = Bytes::from(vec![0; 100_000]);
+    let mut waiting = Vec::new();
+    for number in 0..200 {
+        let (client, payload) = (Arc::clone(&client), payload.clone());
+        waiting.push(tokio::spawn(async move {
+            client.append(&member("b"), append(number, payload)).await
+        }));
+    }
+    let mut overloaded = 0;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let queued = client.snapshot()[0].queue_bytes;
+    assert!(
+        queued <= settings().queue_bytes && queued > 7 << 20,
+        "{queued}"
+    );
+    for waiting in waiting {
+        match waiting.await.unwrap() {
+            Err(PeerError::Overloaded { .. }) => overloaded += 1,
+            Ok(_) | Err(PeerError::NoAnswer { .. } | PeerError::NotConnected { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((100..150).contains(&overloaded), "{overloaded}");
+    *node.service.delay.lock() = Duration::ZERO;
+    until("nothing waits", || client.snapshot()[0].queue_bytes == 0).await;
+    until("it is back", || is_connected(&client, &member("b"))).await;
+    let answer = client.append(&member("b"), append(1, payload)).await;
+    assert!(answer.is_ok(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_append_that_began_is_done_to_its_end() {
+    let (client, node) = pair().await;
+    *node.service.delay.lock() = Duration::from_millis(700);
+    let error = client
+        .append(&member("b"), append(1, Bytes::new()))
+        .await
+        .unwrap_err();
+    assert!(!error.is_harmless(), "{error}");
+    until("it is done", || *node.service.appended.lock() == [1]).await;
+}

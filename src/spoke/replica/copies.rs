@@ -1,0 +1,272 @@
+//! The second copy of an item, which commits it, and the copies after that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use hub_ring::Member;
+use tokio::time::Instant;
+
+use super::write::Writing;
+use super::{Replica, Stored, WriteError};
+use crate::env::Millis;
+use crate::item::{Frontier, ItemKey};
+use crate::spoke::accept::Reason;
+use crate::spoke::dedup::Copy;
+use crate::spoke::ids::WriteId;
+use crate::spoke::peers::{
+    AppendAnswer, AppendRequest, PeerPayload, Refusal, SettleAnswer, SettleRequest,
+};
+
+/// The first pause before a replica is asked again, and the longest.
+const AGAIN: Duration = Duration::from_millis(10);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How often a copy that is not needed for the commit is offered before it is left to repair.
+const OFFERS: u32 = 5;
+/// How long a payload is kept whose append does not come.
+const STAGED: Duration = Duration::from_mins(1);
+
+/// A payload whose append is to come.
+pub(super) struct Staged {
+    payload: Bytes,
+    since: Instant,
+}
+
+/// What came of looking for a second copy.
+pub(super) enum Second {
+    /// That member has it: the item is committed.
+    Stored(Member),
+    /// The write is committed under another key.
+    Elsewhere(ItemKey),
+    /// No replica that was named will ever take it under this key; a new one must be above both.
+    Dead((Millis, Frontier)),
+    /// The key is dead, and that member coordinates the write itself, under that higher key.
+    Theirs(Member, ItemKey),
+}
+
+impl Replica {
+    /// The other replicas that an item may be sent to: those that are connected, and have its
+    /// payload if that has to go ahead.
+    pub(super) async fn reach(&self, writing: &Writing) -> Vec<Member> {
+        let others = writing.place.others(self.clock.now());
+        let connected = others.into_iter().filter(|m| self.peers.is_connected(m));
+        if writing.payload.len() <= self.settings.stage_bytes {
+            return connected.collect();
+        }
+        let staging: FuturesUnordered<_> = connected
+            .map(|member| async {
+                let payload = writing.payload.clone();
+                let staged = self.peers.stage(&member, writing.write_id, payload).await;
+                if let Err(error) = &staged {
+                    tracing::debug!(peer = %member.as_str(), %error, "a payload was not staged");
+                }
+                staged.ok().map(|()| member)
+            })
+            .collect();
+        staging.filter_map(std::future::ready).collect().await
+    }
+
+    /// Offers an item that is stored here to the replicas that its record names, until it is decided.
+    pub(super) async fn second_copy(
+        &self,
+        writing: &Writing,
+        key: ItemKey,
+        named: &[Member],
+    ) -> Second {
+        let request = self.offer_of(writing, key, false);
+        let mut pauses: HashMap<&Member, Duration> = HashMap::new();
+        let ask = |member: &'_ Member, pause: Duration, stage: bool| {
+            let (member, request) = (member.clone(), request.clone());
+            async move {
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                if stage {
+                    let payload = writing.payload.clone();
+                    // If it does not arrive the append says so again.
+                    let _ = self.peers.stage(&member, writing.write_id, payload).await;
+                }
+                let answer = self.peers.append(&member, request).await;
+                (member, answer)
+            }
+        };
+        let mut asking: FuturesUnordered<_> = named
+            .iter()
+            .map(|m| ask(m, Duration::ZERO, false))
+            .collect();
+        let mut refused: Vec<Member> = Vec::new();
+        let mut above = (Millis::MIN, Frontier::NOTHING);
+        let mut theirs = None;
+        loop {
+            let change = self.dedup.change(writing.write_id);
+            match self.dedup.copy(writing.write_id, self.clock.now()) {
+                Copy::Stored(held) | Copy::Elsewhere(held) if held != key => {
+                    return Second::Elsewhere(held);
+                }
+                _ => {}
+            }
+            let changed = async {
+                match &change {
+                    Some(change) => change.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let (member, answer) = tokio::select! {
+                Some(answered) = asking.next() => answered,
+                () = changed => continue,
+            };
+            match answer {
+                Ok(AppendAnswer::Stored) => return Second::Stored(member),
+                Ok(AppendAnswer::Duplicate(held)) => return Second::Elsewhere(held),
+                Ok(AppendAnswer::Covered {
+                    frontier,
+                    clock,
+                    higher,
+                }) => {
+                    above = (above.0.max(clock), above.1.max(frontier));
+                    if let Some(held) = higher {
+                        theirs = Some((member.clone(), held));
+                    }
+                    refused.push(member);
+                    if refused.len() == named.len() {
+                        return match theirs {
+                            Some((member, held)) => Second::Theirs(member, held),
+                            None => Second::Dead(above),
+                        };
+                    }
+                }
+                other => {
+                    tracing::debug!(peer = %member.as_str(), key = %key, answer = ?other, "not yet");
+                    if matches!(other, Ok(AppendAnswer::NotNow(Reason::OldChannel)))
+                        && !writing.place.is_current()
+                    {
+                        // The channel is gone, here as well: what is in it is nobody's any more.
+                        return Second::Dead(above);
+                    }
+                    let Some(member) = named.iter().find(|m| **m == member) else {
+                        continue;
+                    };
+                    let pause = pauses.entry(member).or_insert(AGAIN / 2);
+                    *pause = (*pause * 2).min(AGAIN_MAX);
+                    let pause = *pause;
+                    let stage = matches!(other, Ok(AppendAnswer::NotNow(Reason::NoPayload)));
+                    asking.push(ask(member, pause, stage));
+                }
+            }
+        }
+    }
+
+    /// Gives a committed item to the other replicas of its set, `at` excepted, which has it.
+    pub(super) async fn spread(&self, writing: &Writing, key: ItemKey, at: Member) {
+        let others = writing.place.others(key.millis);
+        let others = others.into_iter().filter(|member| *member != at);
+        let offering: FuturesUnordered<_> = others
+            .map(|member| async move {
+                let mut pause = AGAIN;
+                for _ in 0..OFFERS {
+                    if !self.peers.is_connected(&member) {
+                        // What it misses repair brings.
+                        return;
+                    }
+                    let request = self.offer_of(writing, key, true);
+                    if request.body.payload == PeerPayload::Staged {
+                        let payload = writing.payload.clone();
+                        // If it does not arrive the append says so.
+                        let _ = self.peers.stage(&member, writing.write_id, payload).await;
+                    }
+                    match self.peers.append(&member, request).await {
+                        Ok(AppendAnswer::Stored | AppendAnswer::Duplicate(_)) => return,
+                        _ => tokio::time::sleep(pause).await,
+                    }
+                    pause *= 4;
+                }
+            })
+            .collect();
+        offering.collect::<()>().await;
+    }
+
+    fn offer_of(&self, writing: &Writing, key: ItemKey, committed: bool) -> AppendRequest {
+        let staged = writing.payload.len() > self.settings.stage_bytes;
+        AppendRequest {
+            channel: writing.channel.clone(),
+            key,
+            committed,
+            body: writing.body(staged),
+        }
+    }
+
+    /// Waits for what comes of a write that another member coordinates.
+    pub(super) async fn theirs(
+        self: &Arc<Self>,
+        writing: &Writing,
+        member: &Member,
+        held: ItemKey,
+    ) -> Result<Stored, WriteError> {
+        let request = SettleRequest {
+            channel: writing.channel.clone(),
+            write_id: writing.write_id,
+            key: None,
+            up_to: Frontier::NOTHING,
+        };
+        let mut pause = AGAIN;
+        while Instant::now() < writing.until {
+            // It may have come here as a committed copy meanwhile.
+            let copy = self.dedup.copy(writing.write_id, self.clock.now());
+            if let Copy::Stored(key) | Copy::Elsewhere(key) = copy {
+                let repeated = true;
+                return Ok(Stored { key, repeated });
+            }
+            match self.peers.settle(member, request.clone()).await {
+                Ok(SettleAnswer::Held(key)) => {
+                    let repeated = true;
+                    return Ok(Stored { key, repeated });
+                }
+                // It was given up there: nothing of it is left.
+                Ok(SettleAnswer::No) => return Err(WriteError::NotNow(Reason::NotPlaced)),
+                Ok(SettleAnswer::Pending(_) | SettleAnswer::NotFinal) | Err(_) => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_MAX);
+        }
+        Err(WriteError::Unknown {
+            reason: format!("{} has it undecided under {held}", member.as_str()),
+        })
+    }
+
+    /// Keeps a payload until its append comes.
+    ///
+    /// # Errors
+    /// [`Refusal`] if payloads that wait take all the memory they may.
+    pub fn stage(&self, write_id: WriteId, payload: Bytes) -> Result<(), Refusal> {
+        let mut staged = self.staged.lock();
+        let waiting: usize = staged.values().map(|other| other.payload.len()).sum();
+        if waiting + payload.len() > self.settings.staged_bytes_max {
+            return Err(Refusal(
+                "too many payloads wait for their appends".to_owned(),
+            ));
+        }
+        let since = Instant::now();
+        staged.insert(write_id, Staged { payload, since });
+        Ok(())
+    }
+
+    /// The payload that came ahead of an append.
+    pub(super) fn staged_payload(&self, write_id: WriteId) -> Option<Bytes> {
+        let staged = self.staged.lock();
+        staged.get(&write_id).map(|staged| staged.payload.clone())
+    }
+
+    /// The item is stored, or will not be.
+    pub(super) fn unstage(&self, write_id: WriteId) {
+        self.staged.lock().remove(&write_id);
+    }
+
+    pub(super) fn forget_staged(&self) {
+        self.staged
+            .lock()
+            .retain(|_, staged| staged.since.elapsed() < STAGED);
+    }
+}

@@ -1,0 +1,161 @@
+//! What is held, listed and handed over for repair and warming.
+
+use std::collections::BTreeMap;
+
+use hub_ring::Member;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Replica;
+use crate::env::Millis;
+use crate::item::ItemKey;
+use crate::spoke::directory::Direction;
+use crate::spoke::ids::ChannelId;
+use crate::spoke::index::Entry;
+use crate::spoke::peers::{Digest, InventoryLine, ItemBody, PeerItem, PeerPayload};
+use crate::spoke::store::{Range, ReadError, StoredItem, StoredPayload};
+
+/// The length of the times that digests stand for, in milliseconds.
+pub const MINUTE: i64 = 60_000;
+/// How many entries are listed at a time.
+const PAGE: usize = 10_000;
+
+impl Replica {
+    /// What is held of a channel between two times, minute by minute.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn digests(
+        &self,
+        channel: ChannelId,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Digest>, ReadError> {
+        let mut minutes: BTreeMap<Millis, (u64, Xxh3)> = BTreeMap::new();
+        let mut bytes = Vec::new();
+        let mut at = ItemKey::first_of(from);
+        loop {
+            let page = self.page(channel, at, to, PAGE).await?;
+            for entry in &page {
+                let minute = minutes
+                    .entry(entry.key.millis.floor_to(MINUTE))
+                    .or_default();
+                bytes.clear();
+                entry.key.write_bytes(&mut bytes);
+                // Keys differ in length: the end of one is no part of the next.
+                bytes.push(0);
+                minute.0 += 1;
+                minute.1.update(&bytes);
+            }
+            match page.last() {
+                Some(last) if page.len() >= PAGE => at = last.key.successor(),
+                _ => break,
+            }
+        }
+        let digest = |(minute, (items, hash)): (Millis, (u64, Xxh3))| Digest {
+            channel,
+            minute,
+            items,
+            hash: hash.digest(),
+        };
+        Ok(minutes.into_iter().map(digest).collect())
+    }
+
+    /// What is held of a channel from a position on, up to a time.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn lines(
+        &self,
+        channel: ChannelId,
+        from: ItemKey,
+        to: Millis,
+        limit: usize,
+    ) -> Result<Vec<InventoryLine>, ReadError> {
+        let page = self.page(channel, from, to, limit).await?;
+        let mut lines = Vec::with_capacity(page.len());
+        for entry in page {
+            let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
+            let named = if own {
+                let item = self.get(channel, entry.key).await?;
+                item.map(|item| {
+                    let names = item.head.replicas.iter();
+                    names.filter_map(|name| Member::new(name).ok()).collect()
+                })
+            } else {
+                None
+            };
+            lines.push(InventoryLine {
+                channel,
+                key: entry.key,
+                write_id: entry.write_id,
+                named,
+            });
+        }
+        Ok(lines)
+    }
+
+    fn is_undecided(&self, channel: ChannelId, key: &ItemKey) -> bool {
+        let known = self.channels.read().get(&channel).cloned();
+        known.is_some_and(|promises| promises.lock().is_pending(key))
+    }
+
+    async fn page(
+        &self,
+        channel: ChannelId,
+        from: ItemKey,
+        to: Millis,
+        limit: usize,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let range = Range {
+            channel,
+            from,
+            to: ItemKey::first_of(to),
+            direction: Direction::Ascending,
+            limit,
+        };
+        self.reading(move |store, mode| store.range(&range, mode))
+            .await
+    }
+
+    /// An item as it is given to another member; `None` if it is not held.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn item_for_peer(
+        &self,
+        channel: ChannelId,
+        key: ItemKey,
+    ) -> Result<Option<PeerItem>, ReadError> {
+        let Some(item) = self.get(channel, key).await? else {
+            return Ok(None);
+        };
+        let pending = item.head.flags.pending && self.is_undecided(channel, &key);
+        let body = if matches!(item.payload, StoredPayload::Whole(_)) {
+            whole(item)?
+        } else {
+            let reading = tokio::task::spawn_blocking(move || whole(item)).await;
+            reading.map_err(|error| ReadError::Closed {
+                reason: error.to_string(),
+            })??
+        };
+        Ok(Some(PeerItem { key, pending, body }))
+    }
+}
+
+fn whole(item: StoredItem) -> Result<ItemBody, ReadError> {
+    let head = item.head;
+    let bytes = match item.payload {
+        StoredPayload::Whole(bytes) => bytes,
+        StoredPayload::Large(large) => large.read_all().map_err(|error| ReadError::Closed {
+            reason: error.to_string(),
+        })?,
+    };
+    Ok(ItemBody {
+        write_id: head.write_id,
+        keyed: head.flags.keyed,
+        content_type: head.content_type,
+        size: head.size,
+        digest: head.digest,
+        payload: PeerPayload::Inline(bytes),
+    })
+}

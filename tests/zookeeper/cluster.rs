@@ -1,0 +1,146 @@
+//! Clusters in one process: rings come about, change, and stay as they are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::cluster::Coordination;
+use hub_ring::{Placement, RingHistory, RingMap};
+
+use crate::harness::{Net, Node, Server, fresh, member, policy, shared, until};
+
+async fn three(server: &Server, cluster: &str, net: &Arc<Net>) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for name in ["a", "b", "c"] {
+        nodes.push(Node::start(server, cluster, name, net).await);
+    }
+    for node in &nodes {
+        let joined = tokio::time::timeout(Duration::from_secs(20), node.cluster.joined());
+        joined.await.unwrap();
+    }
+    nodes
+}
+
+fn names(history: &RingHistory) -> Vec<&str> {
+    let members = history.newest().map_or(&[][..], RingMap::members);
+    members.iter().map(hub_ring::Member::as_str).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_form_a_ring_and_a_fourth_joins_by_one_change() {
+    let (server, cluster, net) = (shared(), fresh("join"), Arc::new(Net::default()));
+    let nodes = three(server, &cluster, &net).await;
+    assert_eq!(nodes[0].mark(), (1, true));
+    assert_eq!(names(&nodes[0].history()), ["a", "b", "c"]);
+    let before = nodes[0].coordination.rings().await.unwrap().version;
+    let fourth = Node::start(server, &cluster, "d", &net).await;
+    let joined = tokio::time::timeout(Duration::from_secs(20), fourth.cluster.joined());
+    joined.await.unwrap();
+    for node in nodes.iter().chain([&fourth]) {
+        until("all have it", || node.mark() == (2, true)).await;
+        assert_eq!(names(&node.history()), ["a", "b", "c", "d"]);
+    }
+    let after = nodes[0].coordination.rings().await.unwrap().version;
+    assert_eq!(after - before, 2, "an announcement, and its time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_changes_nothing_and_a_long_absence_does() {
+    let (server, cluster, net) = (shared(), fresh("away"), Arc::new(Net::default()));
+    let mut nodes = three(server, &cluster, &net).await;
+    // Away for longer than ring.away and less than the grace.
+    nodes.remove(2).stop().await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let back = Node::start(server, &cluster, "c", &net).await;
+    let joined = tokio::time::timeout(Duration::from_secs(20), back.cluster.joined());
+    joined.await.unwrap();
+    assert_eq!((back.mark(), nodes[0].mark()), ((1, true), (1, true)));
+    assert_eq!(nodes[0].history().maps().len(), 1);
+    back.stop().await;
+    until("it is left out", || nodes[0].mark() == (2, true)).await;
+    assert_eq!(names(&nodes[0].history()), ["a", "b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_left_by_its_keeper_is_completed_by_another() {
+    let (server, cluster, net) = (shared(), fresh("left"), Arc::new(Net::default()));
+    let nodes = three(server, &cluster, &net).await;
+    let before = nodes[0].horizon();
+    until("the horizon moves", || nodes[0].horizon() > before).await;
+    // A keeper that dies between the two writes, and its lock stays: one that nobody gives back.
+    let raw = server.client().await;
+    let lock = format!("/{cluster}/locks/keeper");
+    loop {
+        let _ = raw.delete(&lock, None).await;
+        let mode = zookeeper_client::CreateMode::Persistent;
+        let mode = mode.with_acls(zookeeper_client::Acls::anyone_all());
+        if raw.create(&lock, b"", &mode).await.is_ok() {
+            break;
+        }
+    }
+    let stranger = crate::harness::connect(server, &cluster, 77);
+    let rings = nodes[0].coordination.rings().await.unwrap();
+    let mut history = RingHistory::clone(&rings.history);
+    let members = ["a", "b", "c", "z"].map(member);
+    let map = RingMap::announced(2, members, Placement::default()).unwrap();
+    history.announce(map).unwrap();
+    stranger
+        .replace_rings(rings.version, &history)
+        .await
+        .unwrap();
+    until("it is completed", || {
+        nodes.iter().all(|node| node.mark() == (2, true))
+    })
+    .await;
+    let from = nodes[0].history().newest().unwrap().from_millis().unwrap();
+    let lease = policy().lease_millis;
+    let now = crate::harness::clock().now().get();
+    assert!(from > now - 2_000 && from <= now + lease + policy().max_skew_millis);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_zookeeper_members_vouch_for_each_other() {
+    let server = tokio::task::block_in_place(Server::start);
+    let (cluster, net) = (fresh("vouch"), Arc::new(Net::default()));
+    let nodes = three(&server, &cluster, &net).await;
+    server.kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for node in &nodes {
+        let before = node.horizon();
+        let now = crate::harness::clock().now().get();
+        assert!(before > now, "it goes on without ZooKeeper");
+        until("it moves", || node.horizon() > before + 1_000).await;
+    }
+    // One that nobody reaches stops them all within the lease.
+    net.gone.lock().insert(member("c"));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let still: Vec<i64> = nodes.iter().map(Node::horizon).collect();
+    let now = crate::harness::clock().now().get();
+    assert!(still.iter().all(|&horizon| horizon < now));
+    tokio::task::block_in_place(|| server.run());
+    for (node, still) in nodes.iter().zip(still) {
+        until("ZooKeeper lets them go on", || {
+            node.horizon() > still + 2_000
+        })
+        .await;
+    }
+    // The ring has not changed: its members were there all the time.
+    assert!(nodes.iter().all(|node| node.mark() == (1, true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_zookeeper_is_given_the_rings_again() {
+    let (server, cluster, net) = (shared(), fresh("lost"), Arc::new(Net::default()));
+    let nodes = three(server, &cluster, &net).await;
+    let held = nodes[0].history();
+    // Somebody brings back what was there before the first ring.
+    let client = server.client().await;
+    client
+        .set_data(&format!("/{cluster}/rings"), b"", None)
+        .await
+        .unwrap();
+    let mut found = nodes[0].coordination.watch_rings();
+    let published = found.wait_for(|rings| rings.history.mark() == held.mark());
+    let published = tokio::time::timeout(Duration::from_secs(10), published);
+    published.await.unwrap().unwrap();
+    assert!(nodes.iter().all(|node| node.history() == held));
+}

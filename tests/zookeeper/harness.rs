@@ -1,0 +1,346 @@
+//! A ZooKeeper server of a test's own, and nodes that use it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hub::cluster::{
+    Cluster, ClusterSettings, Coordination, Incarnation, KnownChannels, MemberRecord, PeerError,
+    RingPeers, RingService, RingView, Vouched, ZooKeeperCoordination, ZooKeeperSettings,
+};
+use hub::env::{HubClock, SystemClock};
+use hub_ring::keeper::KeeperPolicy;
+use hub_ring::{Member, RingHistory};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+/// Where Debian puts the jars.
+const JARS: &str = "/usr/share/java/zookeeper.jar";
+
+/// A ZooKeeper server; it goes with the value, or with the process of the test.
+pub struct Server {
+    port: u16,
+    folder: TempDir,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    shell: Child,
+    /// Closed, it ends the server.
+    _ends: ChildStdin,
+    pid: String,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        assert!(
+            Path::new(JARS).exists(),
+            "these tests need Debian's package zookeeper (tools/test.sh says how)"
+        );
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = port.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let config = format!(
+            "tickTime=100\nmaxSessionTimeout=60000\ndataDir={}\nclientPort={port}\n\
+             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
+             4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
+            data.display()
+        );
+        std::fs::write(folder.path().join("zoo.cfg"), config).unwrap();
+        let server = Self {
+            port,
+            folder,
+            running: Mutex::new(None),
+        };
+        server.run();
+        server
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the process, and waits until it serves.
+    pub fn run(&self) {
+        let log = self.folder.path().join("log");
+        // The shell ends the server when its input does, however the test ends.
+        let script = "\"$@\" >>\"$0\" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!";
+        let mut shell = Command::new("sh")
+            .args(["-c", script])
+            .arg(log)
+            .args(["java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", JARS])
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(self.folder.path().join("zoo.cfg"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        let out = shell.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut pid).unwrap();
+        let ends = shell.stdin.take().unwrap();
+        *self.running.lock() = Some(Running {
+            shell,
+            _ends: ends,
+            pid: pid.trim().to_owned(),
+        });
+        for _ in 0..600 {
+            if self.say("ruok") == "imok" {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("ZooKeeper does not start");
+    }
+
+    /// Ends the process as a crash would.
+    pub fn kill(&self) {
+        if let Some(mut running) = self.running.lock().take() {
+            drop(running._ends);
+            let _ = running.shell.wait();
+        }
+    }
+
+    /// Sends the process a signal: `STOP` or `CONT`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.running.lock().as_ref().unwrap().pid.clone();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(pid)
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// A client that is no node's.
+    pub async fn client(&self) -> zookeeper_client::Client {
+        let address = self.address();
+        let client = zookeeper_client::Client::connector().connect(&address);
+        client.await.unwrap()
+    }
+
+    /// A command of four letters.
+    fn say(&self, word: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect(self.address()) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+            let _ = stream.write_all(word.as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A server for all tests that leave it alone.
+pub fn shared() -> &'static Server {
+    static SHARED: LazyLock<Server> = LazyLock::new(Server::start);
+    tokio::task::block_in_place(|| &*SHARED)
+}
+
+/// A name that no other test has.
+pub fn fresh(what: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{what}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub fn clock() -> Arc<HubClock> {
+    Arc::new(HubClock::start(Arc::new(SystemClock)))
+}
+
+pub fn settings(server: &Server, cluster: &str, run: u128) -> ZooKeeperSettings {
+    ZooKeeperSettings {
+        servers: server.address(),
+        cluster: cluster.to_owned(),
+        session_timeout: Duration::from_millis(2_000),
+        auth: None,
+        run,
+    }
+}
+
+pub fn connect(server: &Server, cluster: &str, run: u128) -> Arc<ZooKeeperCoordination> {
+    let settings = settings(server, cluster, run);
+    Arc::new(ZooKeeperCoordination::start(settings, clock()))
+}
+
+pub fn member(name: &str) -> Member {
+    Member::new(name).unwrap()
+}
+
+pub fn record(name: &str) -> MemberRecord {
+    MemberRecord {
+        incarnation: Incarnation(0),
+        ip: Some([127, 0, 0, 1].into()),
+        peer_port: 8081,
+        public: format!("{name}:8080"),
+        public_url: None,
+        version: "0.0.0".to_owned(),
+        state: "joining".to_owned(),
+        started: 0,
+        ring: 0,
+    }
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Registers, however long the connection takes.
+pub async fn register(coordination: &dyn Coordination, name: &str) -> Incarnation {
+    for _ in 0..100 {
+        if let Ok(run) = coordination.register(&member(name), record(name)).await {
+            return run;
+        }
+    }
+    panic!("{name} could not register");
+}
+
+/// Nodes of one process, each with links to the others that a test may cut.
+#[derive(Default)]
+pub struct Net {
+    nodes: Mutex<BTreeMap<Member, Arc<Cluster>>>,
+    /// Members that nobody reaches.
+    pub gone: Mutex<BTreeSet<Member>>,
+}
+
+/// The links of one node.
+struct Links {
+    own: Member,
+    net: Arc<Net>,
+}
+
+impl Links {
+    fn to(&self, member: &Member) -> Result<Arc<Cluster>, PeerError> {
+        let gone = self.net.gone.lock();
+        let node = self.net.nodes.lock().get(member).cloned();
+        node.filter(|_| !gone.contains(member) && !gone.contains(&self.own))
+            .ok_or_else(|| PeerError::NotConnected {
+                member: member.clone(),
+                reason: "cut".to_owned(),
+            })
+    }
+}
+
+#[async_trait]
+impl RingPeers for Links {
+    fn is_connected(&self, member: &Member) -> bool {
+        self.to(member).is_ok()
+    }
+
+    async fn vouch(&self, member: &Member) -> Result<Vouched, PeerError> {
+        Ok(RingService::vouch(&*self.to(member)?, &self.own).await)
+    }
+
+    async fn history(&self, member: &Member) -> Result<Arc<RingHistory>, PeerError> {
+        Ok(RingService::history(&*self.to(member)?, &self.own).await)
+    }
+
+    async fn channels(&self, member: &Member) -> Result<KnownChannels, PeerError> {
+        Ok(RingService::channels(&*self.to(member)?, &self.own).await)
+    }
+}
+
+/// A node that takes part, without channels or items.
+pub struct Node {
+    pub cluster: Arc<Cluster>,
+    pub coordination: Arc<ZooKeeperCoordination>,
+    pub tasks: tokio::task::JoinHandle<()>,
+    net: Arc<Net>,
+    _folder: Option<TempDir>,
+}
+
+pub fn policy() -> KeeperPolicy {
+    KeeperPolicy {
+        grace_millis: 4_000,
+        away_millis: 1_000,
+        settle_millis: 200,
+        complete_after_millis: 1_000,
+        lease_millis: 1_500,
+        max_skew_millis: 500,
+        bootstrap_expect: 3,
+        ..KeeperPolicy::default()
+    }
+}
+
+impl Node {
+    pub async fn start(server: &Server, cluster: &str, name: &str, net: &Arc<Net>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut node = Self::start_in(folder.path(), server, cluster, name, net).await;
+        node._folder = Some(folder);
+        node
+    }
+
+    pub async fn start_in(
+        folder: &Path,
+        server: &Server,
+        cluster: &str,
+        name: &str,
+        net: &Arc<Net>,
+    ) -> Self {
+        static RUNS: AtomicU64 = AtomicU64::new(1_000);
+        let run = RUNS.fetch_add(1, Ordering::Relaxed);
+        let coordination = connect(server, cluster, run.into());
+        let settings = ClusterSettings {
+            record: record(name),
+            policy: policy(),
+            rings: folder.join("rings"),
+        };
+        let shared = Arc::clone(&coordination) as Arc<dyn Coordination>;
+        let view = RingView::new(member(name));
+        let cluster = Cluster::open(settings, shared, view, clock());
+        let cluster = cluster.await.unwrap();
+        cluster.register().await;
+        net.nodes.lock().insert(member(name), Arc::clone(&cluster));
+        let links = Links {
+            own: member(name),
+            net: Arc::clone(net),
+        };
+        let tasks = cluster.start(Arc::new(links));
+        Self {
+            cluster,
+            coordination,
+            tasks,
+            net: Arc::clone(net),
+            _folder: None,
+        }
+    }
+
+    pub fn history(&self) -> Arc<RingHistory> {
+        self.cluster.view().history()
+    }
+
+    /// The version of the newest map, and whether it has its time.
+    pub fn mark(&self) -> (u64, bool) {
+        let mark = self.history().mark();
+        (mark.version, mark.has_from)
+    }
+
+    pub fn horizon(&self) -> i64 {
+        self.cluster.view().horizon().get()
+    }
+
+    /// Ends the node as a stop would.
+    pub async fn stop(self) {
+        self.net.nodes.lock().remove(self.cluster.own());
+        self.coordination.deregister().await.unwrap();
+        self.tasks.abort();
+    }
+}

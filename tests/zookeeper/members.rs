@@ -1,0 +1,168 @@
+//! Registrations: who is there, and what becomes of it when sessions end.
+
+use std::time::Duration;
+
+use hub::cluster::Coordination;
+use zookeeper_client::Client;
+
+use crate::harness::{Server, connect, fresh, member, record, register, settings, shared, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_see_each_other_come_and_go() {
+    let (server, cluster) = (shared(), fresh("members"));
+    let (a, b) = (connect(server, &cluster, 1), connect(server, &cluster, 2));
+    let first = register(&*a, "a").await;
+    let second = register(&*b, "b").await;
+    assert!(second > first, "a later run has a greater number");
+    let seen = a.members();
+    until("a sees both", || seen.borrow().len() == 2).await;
+    let entry = seen.borrow().get(&member("b")).cloned().unwrap();
+    assert_eq!((entry.incarnation, &*entry.public), (second, "b:8080"));
+    // What a node says of itself changes; its run does not.
+    let mut changed = record("b");
+    changed.state = "ready".to_owned();
+    assert_eq!(b.register(&member("b"), changed).await, Ok(second));
+    until("a sees the change", || {
+        seen.borrow()
+            .get(&member("b"))
+            .is_some_and(|b| b.state == "ready")
+    })
+    .await;
+    b.deregister().await.unwrap();
+    until("a sees it go", || seen.borrow().len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_restarts_at_once_takes_its_place_over_and_keeps_it() {
+    let (server, cluster) = (shared(), fresh("restart"));
+    let watcher = connect(server, &cluster, 9);
+    register(&*watcher, "w").await;
+    // A run that was killed: its session lives on for a while.
+    let root = Client::connector()
+        .with_session_timeout(Duration::from_secs(2))
+        .with_detached()
+        .connect(&server.address())
+        .await
+        .unwrap();
+    let root = root.chroot(format!("/{cluster}")).unwrap();
+    let left = serde_json::json!({"run": "1", "record": record("a")});
+    let mode = zookeeper_client::CreateMode::Ephemeral;
+    let mode = mode.with_acls(zookeeper_client::Acls::anyone_all());
+    let data = serde_json::to_vec(&left).unwrap();
+    let (stat, _) = root.create("/members/a", &data, &mode).await.unwrap();
+    drop(root);
+    let a = connect(server, &cluster, 2);
+    let run = register(&*a, "a").await;
+    assert!(run.0 > u64::try_from(stat.czxid).unwrap());
+    let seen = watcher.members();
+    until("it is seen", || {
+        seen.borrow()
+            .get(&member("a"))
+            .is_some_and(|a| a.incarnation == run)
+    })
+    .await;
+    // The former session expires meanwhile.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(seen.borrow().get(&member("a")).unwrap().incarnation, run);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_superseded_stops_confirming() {
+    let (server, cluster) = (shared(), fresh("superseded"));
+    let old = connect(server, &cluster, 1);
+    register(&*old, "a").await;
+    let version = old.rings().await.unwrap().version;
+    old.confirm(version).await.unwrap();
+    let new = connect(server, &cluster, 2);
+    let run = register(&*new, "a").await;
+    let link = old.link();
+    until("it is told", || link.borrow().superseded == Some(run)).await;
+    assert!(old.confirm(version).await.is_err());
+    new.confirm(version).await.unwrap();
+    // It does not take the place back.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        new.members()
+            .borrow()
+            .get(&member("a"))
+            .unwrap()
+            .incarnation,
+        run
+    );
+    // When the later one has gone, it may go on.
+    new.deregister().await.unwrap();
+    until("it is back", || link.borrow().superseded.is_none()).await;
+    old.confirm(version).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_expired_is_followed_by_another() {
+    let server = tokio::task::block_in_place(Server::start);
+    let cluster = fresh("expiry");
+    let a = connect(&server, &cluster, 1);
+    let run = register(&*a, "a").await;
+    let (link, seen) = (a.link(), a.members());
+    until("it sees itself", || seen.borrow().len() == 1).await;
+    // Frozen for longer than the session lasts: the client gives it up.
+    server.signal("STOP");
+    until("it knows", || !link.borrow().connected).await;
+    let refused = a.rings().await;
+    assert!(refused.is_err(), "{refused:?}");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    server.signal("CONT");
+    until("it is back", || link.borrow().connected).await;
+    // The same run, though by another session; and it stays, when the old session expires.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let b = connect(&server, &cluster, 2);
+    register(&*b, "b").await;
+    let seen = b.members();
+    until("both are seen", || seen.borrow().len() == 2).await;
+    assert_eq!(seen.borrow().get(&member("a")).unwrap().incarnation, run);
+    let rings = a.rings().await.unwrap();
+    a.confirm(rings.version).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_no_event() {
+    let server = tokio::task::block_in_place(Server::start);
+    let cluster = fresh("bounce");
+    let settings = hub::cluster::ZooKeeperSettings {
+        session_timeout: Duration::from_secs(20),
+        ..settings(&server, &cluster, 1)
+    };
+    let a = hub::cluster::ZooKeeperCoordination::start(settings, crate::harness::clock());
+    let run = register(&a, "a").await;
+    let (link, seen) = (a.link(), a.members());
+    until("it sees itself", || seen.borrow().len() == 1).await;
+    server.kill();
+    until("it knows", || !link.borrow().connected).await;
+    tokio::task::block_in_place(|| server.run());
+    until("it is back", || link.borrow().connected).await;
+    assert_eq!(seen.borrow().get(&member("a")).unwrap().incarnation, run);
+    let rings = a.rings().await.unwrap();
+    a.confirm(rings.version).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_password_others_are_kept_out() {
+    let (server, cluster) = (shared(), fresh("auth"));
+    let with = hub::cluster::ZooKeeperSettings {
+        auth: Some("hub:secret".to_owned()),
+        ..settings(server, &cluster, 1)
+    };
+    let a = hub::cluster::ZooKeeperCoordination::start(with.clone(), crate::harness::clock());
+    register(&a, "a").await;
+    a.create_channel("c", b"1".to_vec(), None).await.unwrap();
+    let b = hub::cluster::ZooKeeperCoordination::start(
+        hub::cluster::ZooKeeperSettings { run: 2, ..with },
+        crate::harness::clock(),
+    );
+    register(&b, "b").await;
+    assert!(b.channel("c").await.unwrap().is_some());
+    let stranger = server.client().await;
+    let read = stranger.get_data(&format!("/{cluster}/rings")).await;
+    assert_eq!(read.unwrap_err(), zookeeper_client::Error::NoAuth);
+    let outside = connect(server, &cluster, 3);
+    assert!(outside.register(&member("x"), record("x")).await.is_err());
+    assert!(outside.link().borrow().why.contains("not authorized"));
+}
