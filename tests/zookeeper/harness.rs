@@ -21,7 +21,23 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 /// Where Debian puts the jars.
-const JARS: &str = "/usr/share/java/zookeeper.jar";
+const JAR: &str = "/usr/share/java/zookeeper.jar";
+/// That, and what it logs by: without, the server ends at once.
+const JARS: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
+
+/// A port that nobody has. Below those that the system gives out: a connection to one of those,
+/// tried while nobody listens there, can come about with itself and keep the port from the server.
+fn free_port() -> u16 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let spread = u64::from(std::process::id()) * 37 + next;
+        let port = 12_000 + u16::try_from(spread % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A ZooKeeper server; it goes with the value, or with the process of the test.
 pub struct Server {
@@ -40,11 +56,10 @@ struct Running {
 impl Server {
     pub fn start() -> Self {
         assert!(
-            Path::new(JARS).exists(),
+            Path::new(JAR).exists(),
             "these tests need Debian's package zookeeper (tools/test.sh says how)"
         );
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let config = format!(
