@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -119,6 +120,10 @@ impl ChannelBook for Channels {
                 Err(error) => tracing::warn!(%error, "a member's channel could not be taken up"),
             }
         }
+    }
+
+    fn set_rest(&self, millis: i64) {
+        self.rest.store(millis, Ordering::Relaxed);
     }
 
     fn longest_retention(&self) -> Option<i64> {

@@ -67,7 +67,7 @@ pub struct Channels {
     /// What has become of channels since before they were read, until it is followed.
     pub(super) news: parking_lot::Mutex<Option<broadcast::Receiver<ChannelNews>>>,
     /// For how long the name of a deleted channel rests (milliseconds).
-    rest: AtomicI64,
+    pub(super) rest: AtomicI64,
     turns: [Arc<Mutex<()>>; TURNS],
     hashing: RandomState,
 }
@@ -109,13 +109,6 @@ impl Channels {
             turns: std::array::from_fn(|_| Arc::default()),
             hashing: RandomState::new(),
         }))
-    }
-
-    /// Sets for how long the name of a deleted channel rests (milliseconds) before another one may
-    /// have it: the lease and the clock skew twice. By then no node goes on accepting items for the
-    /// old one.
-    pub fn set_rest(&self, millis: i64) {
-        self.rest.store(millis, Ordering::Relaxed);
     }
 
     /// A channel by its name, in any case; `None` if there is none, or the name is no name.

@@ -13,7 +13,7 @@ use super::handle::Cluster;
 /// Members asked for their clock, at the most: the middle of so many is the middle of all.
 const ASKED: usize = 12;
 /// How often a clock that is out of bounds is said to be.
-const SAY: Duration = Duration::from_secs(60);
+const SAY: Duration = Duration::from_mins(1);
 
 /// Compares clocks three times a lease, for as long as the node runs.
 pub(super) async fn run(cluster: Arc<Cluster>) {
@@ -21,8 +21,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     let pause = Duration::from_millis((lease / 3).max(1));
     let mut said = None;
     loop {
-        let samples = samples(&cluster, pause).await;
-        let standing = ClockStanding::of(&samples, cluster.policy.max_skew_millis);
+        let standing = compare(&cluster, pause).await;
         let before = cluster.standing.send_replace(standing);
         let now = cluster.clock.boot();
         if standing.within_bounds {
@@ -42,13 +41,22 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     }
 }
 
-async fn samples(cluster: &Cluster, limit: Duration) -> Vec<ClockSample> {
+async fn compare(cluster: &Cluster, limit: Duration) -> ClockStanding {
     let history = cluster.view().history();
     let members = history.newest().map_or(&[][..], |map| map.members());
     // A ring of one compares with nobody: nobody's clock matters but its own.
     if members.len() < 2 {
-        return Vec::new();
+        return ClockStanding::ALONE;
     }
+    let samples = samples(cluster, members, limit).await;
+    if samples.is_empty() {
+        // Nobody answers: what was known last still holds.
+        return *cluster.standing.borrow();
+    }
+    ClockStanding::of(&samples, cluster.policy.max_skew_millis)
+}
+
+async fn samples(cluster: &Cluster, members: &[Member], limit: Duration) -> Vec<ClockSample> {
     let mut samples: Vec<ClockSample> = cluster.mtime.lock().take().into_iter().collect();
     let Some(peers) = cluster.peers.get() else {
         return samples;

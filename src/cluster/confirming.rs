@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use hub_ring::{Adoption, HorizonStep, Member, VouchStep, Vouching};
 use tokio::time::timeout;
 
-use super::clocks::ClockSample;
+use super::clocks::{ClockSample, ClockStanding};
 use super::coordination::{CoordinationError, VersionedRings};
 use super::handle::Cluster;
 use super::peers::{RingPeers, Vouched};
@@ -22,7 +22,10 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
     loop {
         let found = rings.borrow_and_update().clone();
         let trouble = confirm(&cluster, &found).await.err();
-        if trouble != told {
+        // What the next try mends is nothing to speak of: each change of the rings is such a thing.
+        let left = cluster.view().horizon().get() - cluster.clock.now().get();
+        let lasts = trouble.is_none() || left < cluster.policy.lease_millis / 2;
+        if lasts && trouble != told {
             match &trouble {
                 Some(reason) => {
                     tracing::warn!(reason, horizon = %cluster.view().horizon(), "the ring horizon stands still");
@@ -47,6 +50,9 @@ fn part_of_lease(cluster: &Cluster, parts: i64) -> Duration {
 async fn confirm(cluster: &Cluster, found: &VersionedRings) -> Result<(), String> {
     if !cluster.clock_is_right() {
         return Err("this node's clock is out of bounds".to_owned());
+    }
+    if let Some(by) = cluster.coordination.link().borrow().superseded {
+        return Err(format!("a later run of this node has registered: {}", by.0));
     }
     let limit = part_of_lease(cluster, 5);
     let unanswered = if cluster.coordination.link().borrow().connected {
@@ -91,6 +97,15 @@ async fn by_coordination(cluster: &Cluster, found: &VersionedRings) -> Result<()
             if cluster.coordination.is_shared() {
                 let sample = ClockSample::new(sent, cluster.clock.now(), theirs);
                 *cluster.mtime.lock() = Some(sample);
+                // Before the first comparison with others: this clock is all there is.
+                let members = found.history.newest().map_or(0, |map| map.members().len());
+                let compared = cluster.standing.borrow().compared_with > 0;
+                let standing = ClockStanding::of(&[sample], cluster.policy.max_skew_millis);
+                if members > 1 && !compared && !standing.within_bounds {
+                    let reason =
+                        "this node's clock is not ZooKeeper's, and was compared with no other";
+                    return Err(Unconfirmed::Refused(reason.to_owned()));
+                }
             }
             if let Some(doubtful) = doubtful
                 && doubtful > found.history.mark()

@@ -18,6 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::clocks::ClockStanding;
 use super::coordination::{Coordination, CoordinationError, Incarnation, Link, MemberRecord};
+use super::life::Life;
 use super::peers::{KnownChannels, RingPeers, RingService, Vouched};
 use super::ring_file::{RingFile, RingFileError};
 use super::rings::Rings;
@@ -59,6 +60,9 @@ pub trait ChannelBook: Send + Sync {
 
     /// Takes up what another member knows.
     async fn take_up(&self, known: KnownChannels);
+
+    /// Sets for how long the name of a deleted channel rests (milliseconds).
+    fn set_rest(&self, millis: i64);
 
     /// For how long an item may be kept at the most (milliseconds); `None`: for ever.
     fn longest_retention(&self) -> Option<i64>;
@@ -162,16 +166,31 @@ impl Cluster {
         Ok(())
     }
 
+    /// Says how far the node comes to those who see its registration, for as long as it runs.
+    pub async fn follow_life(self: Arc<Self>, life: Arc<Life>) {
+        let mut phase = life.watch();
+        loop {
+            let state = phase.borrow_and_update().name();
+            if let Err(error) = self.enter(state).await {
+                tracing::debug!(%error, state, "others are not told yet how far this node is");
+            }
+            if life.is_ending() || phase.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Runs what a registered node does; ends only if something fails that should not.
     pub fn start(self: &Arc<Self>, peers: Arc<dyn RingPeers>) -> JoinHandle<()> {
         // Set once, here.
         let _ = self.peers.set(peers);
         let mut tasks = JoinSet::new();
         tasks.spawn(confirming::run(Arc::clone(self)));
-        tasks.spawn(keeping::watch_members(Arc::clone(self)));
         tasks.spawn(keeping::run(Arc::clone(self)));
-        tasks.spawn(keeping::complete_left_over(Arc::clone(self)));
+        // A hub that is alone sees no one come or go, and is left no announcement.
         if self.coordination.is_shared() {
+            tasks.spawn(keeping::watch_members(Arc::clone(self)));
+            tasks.spawn(keeping::complete_left_over(Arc::clone(self)));
             tasks.spawn(comparing::run(Arc::clone(self)));
         }
         tokio::spawn(async move {
@@ -207,6 +226,8 @@ impl Cluster {
     /// Lets members that cannot ask coordination have the channels from this node, and this one from
     /// them.
     pub fn set_channels(&self, book: Arc<dyn ChannelBook>) {
+        // By then no node goes on accepting items for a channel that was deleted.
+        book.set_rest(self.policy.lease_millis + 2 * self.policy.max_skew_millis);
         // Set once: later ones are the same.
         let _ = self.book.set(book);
     }

@@ -14,7 +14,7 @@ use super::handle::{Cluster, TICK};
 
 /// How long deleted channels are remembered, and how often they are looked through.
 const REMEMBER_DELETED: i64 = 24 * 3_600_000;
-const FORGET_DELETED: Duration = Duration::from_secs(3_600);
+const FORGET_DELETED: Duration = Duration::from_hours(1);
 /// How much longer than the longest retention ring maps are kept.
 const RETENTION_MARGIN: i64 = 24 * 3_600_000;
 
@@ -297,7 +297,8 @@ pub(super) async fn complete_left_over(cluster: Arc<Cluster>) {
         let Some(since) = cluster.rings.announced_since() else {
             continue;
         };
-        if !cluster.clock_is_right() || !cluster.is_in_dated_ring(&history) {
+        let connected = cluster.coordination.link().borrow().connected;
+        if !connected || !cluster.clock_is_right() || !cluster.is_in_dated_ring(&history) {
             continue;
         }
         let held = cluster.clock.boot().saturating_sub(since).as_millis();
@@ -312,7 +313,7 @@ pub(super) async fn complete_left_over(cluster: Arc<Cluster>) {
             continue;
         };
         if let Err(error) = complete(&cluster, version, from_millis).await {
-            tracing::warn!(%error, ring = version, "an announced ring could not be given its time");
+            tracing::debug!(%error, ring = version, "an announced ring could not be given its time");
         }
     }
 }

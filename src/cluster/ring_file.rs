@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hub_ring::RingHistory;
+use hub_ring::{HistoryMark, RingHistory};
+use parking_lot::Mutex;
 use thiserror::Error;
 
 /// Why the history could not be kept or read.
@@ -33,11 +34,16 @@ pub enum RingFileError {
 #[derive(Debug)]
 pub(super) struct RingFile {
     path: PathBuf,
+    /// What was written last. Whoever asked for a write may have gone, and the write comes late.
+    written: Arc<Mutex<HistoryMark>>,
 }
 
 impl RingFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self {
+            path,
+            written: Arc::default(),
+        }
     }
 
     /// The history that was kept last; an empty one if there is none.
@@ -56,13 +62,19 @@ impl RingFile {
 
     /// Keeps a history; it is on disk when this returns.
     pub(super) async fn write(&self, history: Arc<RingHistory>) -> Result<(), RingFileError> {
-        let path = self.path.clone();
+        let (path, written) = (self.path.clone(), Arc::clone(&self.written));
         blocking(&self.path, move || {
+            let mut written = written.lock();
+            if *written >= history.mark() {
+                return Ok(());
+            }
             let bytes = history.encode().map_err(|error| {
                 let (path, reason) = (path.clone(), error.to_string());
                 RingFileError::Unreadable { path, reason }
             })?;
-            replace(&path, &bytes).map_err(|source| RingFileError::Io { path, source })
+            replace(&path, &bytes).map_err(|source| RingFileError::Io { path, source })?;
+            *written = history.mark();
+            Ok(())
         })
         .await
     }

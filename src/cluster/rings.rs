@@ -210,3 +210,108 @@ impl Drop for Sending<'_> {
         self.rings.sent.lock().under_way -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hub_ring::{Member, Placement};
+
+    use super::*;
+    use crate::env::ManualClock;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn first() -> RingHistory {
+        let mut history = RingHistory::new();
+        let members = ["a", "b", "c"].map(|name| Member::new(name).unwrap());
+        let map = RingMap::in_force(1, NOW, members, Placement::default());
+        history.announce(map.unwrap()).unwrap();
+        history
+    }
+
+    fn announced() -> RingHistory {
+        let mut history = first();
+        let members = ["a", "b"].map(|name| Member::new(name).unwrap());
+        let map = RingMap::announced(2, members, Placement::default());
+        history.announce(map.unwrap()).unwrap();
+        history
+    }
+
+    async fn open(folder: &std::path::Path) -> Rings {
+        let clock = Arc::new(HubClock::start(ManualClock::new(Millis::new(NOW))));
+        let view = RingView::new(Member::new("a").unwrap());
+        let file = RingFile::new(folder.join("rings"));
+        Rings::open(view, file, clock, 10_000).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_up_is_kept_and_never_given_up_for_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (older, newer) = (Arc::new(first()), Arc::new(announced()));
+        {
+            let rings = open(folder.path()).await;
+            assert!(rings.view.history().is_empty());
+            assert_eq!(rings.take_up(&newer).await.unwrap(), Adoption::Newer);
+            assert!(rings.announced_since().is_some());
+        }
+        let rings = open(folder.path()).await;
+        assert_eq!(rings.view.history(), newer);
+        assert!(
+            rings.announced_since().is_some(),
+            "it has been held all the time"
+        );
+        assert_eq!(rings.take_up(&older).await.unwrap(), Adoption::Older);
+        assert_eq!(rings.take_up(&newer).await.unwrap(), Adoption::Same);
+        assert_eq!(rings.view.history(), newer);
+        // A time from before the announcement was seen: somebody's clock is behind.
+        let mut early = announced();
+        early.set_from(2, NOW - 3_600_000 + 1).unwrap_err();
+        early.set_from(2, NOW + 1).unwrap();
+        assert_eq!(
+            rings.take_up(&Arc::new(early)).await.unwrap(),
+            Adoption::Newer
+        );
+        assert!(rings.announced_since().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_time_before_the_horizon_is_an_alarm() {
+        let folder = tempfile::tempdir().unwrap();
+        let rings = open(folder.path()).await;
+        rings.take_up(&Arc::new(first())).await.unwrap();
+        rings.view.confirmed(Millis::new(NOW), 10_000);
+        let mut early = announced();
+        early.set_from(2, NOW + 9_999).unwrap();
+        let refused = rings.take_up(&Arc::new(early)).await;
+        assert!(matches!(refused, Err(TakeUpError::Alarm(_))));
+        assert!(rings.trouble().is_some());
+        assert_eq!(rings.view.history().mark(), first().mark());
+        let mut right = announced();
+        right.set_from(2, NOW + 10_500).unwrap();
+        rings.take_up(&Arc::new(right)).await.unwrap();
+        assert_eq!(rings.trouble(), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_counts_as_known_until_it_is_sure_that_it_was_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let rings = open(folder.path()).await;
+        rings.take_up(&Arc::new(first())).await.unwrap();
+        let (held, next) = (first().mark(), announced().mark());
+        let sending = rings.sending(next);
+        assert_eq!(rings.knows(), next);
+        assert_eq!(rings.doubtful(), None, "it is still under way");
+        sending.refused();
+        assert_eq!(rings.knows(), held);
+        // Nobody knows what became of this one.
+        drop(rings.sending(next));
+        assert_eq!(rings.knows(), next);
+        let doubtful = rings.doubtful().unwrap();
+        // One that is sent meanwhile is another matter.
+        let again = rings.sending(next);
+        rings.was_not_written(doubtful);
+        assert_eq!(rings.knows(), next);
+        drop(again);
+        rings.was_not_written(doubtful);
+        assert_eq!(rings.knows(), held);
+    }
+}

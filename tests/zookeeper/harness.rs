@@ -54,7 +54,32 @@ struct Running {
 }
 
 impl Server {
+    /// A server that is alone.
     pub fn start() -> Self {
+        let server = Self::new("");
+        server.run();
+        server
+    }
+
+    /// Servers that agree by majority.
+    pub fn start_three() -> Vec<Self> {
+        let place = |n| format!("server.{n}=127.0.0.1:{}:{}\n", free_port(), free_port());
+        let places: String = (1..=3).map(place).collect();
+        let more = format!("initLimit=100\nsyncLimit=60\n{places}");
+        let servers: Vec<Self> = (0..3).map(|_| Self::new(&more)).collect();
+        for (n, server) in servers.iter().enumerate() {
+            let data = server.folder.path().join("data");
+            std::fs::create_dir(&data).unwrap();
+            std::fs::write(data.join("myid"), (n + 1).to_string()).unwrap();
+            server.spawn();
+        }
+        for server in &servers {
+            server.wait();
+        }
+        servers
+    }
+
+    fn new(more: &str) -> Self {
         assert!(
             Path::new(JAR).exists(),
             "these tests need Debian's package zookeeper (tools/test.sh says how)"
@@ -65,17 +90,15 @@ impl Server {
         let config = format!(
             "tickTime=100\nmaxSessionTimeout=60000\ndataDir={}\nclientPort={port}\n\
              clientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-             4lw.commands.whitelist=*\nmaxClientCnxns=0\n",
+             4lw.commands.whitelist=*\nmaxClientCnxns=0\n{more}",
             data.display()
         );
         std::fs::write(folder.path().join("zoo.cfg"), config).unwrap();
-        let server = Self {
+        Self {
             port,
             folder,
             running: Mutex::new(None),
-        };
-        server.run();
-        server
+        }
     }
 
     pub fn address(&self) -> String {
@@ -84,6 +107,11 @@ impl Server {
 
     /// Starts the process, and waits until it serves.
     pub fn run(&self) {
+        self.spawn();
+        self.wait();
+    }
+
+    fn spawn(&self) {
         let log = self.folder.path().join("log");
         // The shell ends the server when its input does, however the test ends.
         let script = "\"$@\" >>\"$0\" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!";
@@ -106,13 +134,21 @@ impl Server {
             _ends: ends,
             pid: pid.trim().to_owned(),
         });
+    }
+
+    fn wait(&self) {
         for _ in 0..600 {
-            if self.say("ruok") == "imok" {
+            if self.say("srvr").contains("Mode: ") {
                 return;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("ZooKeeper does not start");
+    }
+
+    /// Whether it leads the others.
+    pub fn leads(&self) -> bool {
+        self.say("srvr").contains("Mode: leader")
     }
 
     /// Ends the process as a crash would.

@@ -77,6 +77,44 @@ async fn who_has_lost_the_lock_writes_nothing() {
     assert!(held.observe().await.is_err());
 }
 
+/// A leader that its followers have left goes on answering questions for a while; it confirms
+/// nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_followers_confirms_nothing() {
+    let servers = tokio::task::block_in_place(Server::start_three);
+    let (leader, followers): (Vec<Server>, Vec<Server>) =
+        tokio::task::block_in_place(|| servers.into_iter().partition(Server::leads));
+    let cluster = fresh("deposed");
+    let a = connect(&leader[0], &cluster, 1);
+    register(&*a, "a").await;
+    let version = a.rings().await.unwrap().version;
+    a.confirm(version).await.unwrap();
+    let asking = leader[0].client().await;
+    for follower in &followers {
+        follower.signal("STOP");
+    }
+    let path = format!("/{cluster}/rings");
+    let answered = async {
+        asking.sync(&path).await.unwrap();
+        asking.get_data(&path).await.unwrap()
+    };
+    let answered = tokio::time::timeout(Duration::from_millis(900), answered).await;
+    println!("a question was answered by it: {}", answered.is_ok());
+    let confirmed = a.confirm(version).await;
+    let unavailable = matches!(confirmed, Err(CoordinationError::Unavailable { .. }));
+    assert!(unavailable, "{confirmed:?}");
+    for follower in &followers {
+        follower.signal("CONT");
+    }
+    for _ in 0..100 {
+        if a.confirm(version).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("it never confirms again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_changed_while_the_server_was_away_is_read_again() {
     let server = tokio::task::block_in_place(Server::start);

@@ -117,11 +117,13 @@ pub(super) async fn list(
 
 /// The members that are registered, each with the run that did it.
 pub(super) async fn members(
+    shared: &Shared,
     client: &Client,
 ) -> Result<BTreeMap<Member, (MemberRecord, String)>, Failure> {
+    let base = *shared.base.lock();
     let mut members = BTreeMap::new();
     for (name, data, stat) in list(client, nodes::MEMBERS).await? {
-        match (Member::new(&name), Registered::read(&data, &stat)) {
+        match (Member::new(&name), Registered::read(&data, &stat, base)) {
             (Ok(member), Ok(read)) => {
                 members.insert(member, (read.record, read.run));
             }

@@ -21,7 +21,7 @@ pub(super) async fn all(shared: &Shared) -> Result<Vec<ChannelRecord>, Coordinat
         client.sync(CHANNELS).await?;
         let folders = client.list_children(CHANNELS).await?;
         let folders: Vec<Vec<ChannelRecord>> = stream::iter(folders)
-            .map(|folder| folder_of(&client, folder))
+            .map(|folder| folder_of(shared, &client, folder))
             .buffer_unordered(FOLDERS_AT_ONCE)
             .try_collect()
             .await?;
@@ -34,9 +34,14 @@ pub(super) async fn all(shared: &Shared) -> Result<Vec<ChannelRecord>, Coordinat
     }
 }
 
-async fn folder_of(client: &Client, folder: String) -> Result<Vec<ChannelRecord>, Failure> {
+async fn folder_of(
+    shared: &Shared,
+    client: &Client,
+    folder: String,
+) -> Result<Vec<ChannelRecord>, Failure> {
     let found = calls::list(client, &format!("{CHANNELS}/{folder}")).await?;
-    let record = |(name, data, stat): (String, _, _)| nodes::channel(&name, data, &stat);
+    let base = *shared.base.lock();
+    let record = |(name, data, stat): (String, _, _)| nodes::channel(&name, data, &stat, base);
     Ok(found.into_iter().map(record).collect())
 }
 
@@ -49,7 +54,7 @@ pub(super) async fn one(
     let found = shared
         .call(async |client| newest(&client, &path).await)
         .await?;
-    Ok(found.map(|(data, stat)| nodes::channel(name, data, &stat)))
+    Ok(found.map(|(data, stat)| nodes::channel(name, data, &stat, *shared.base.lock())))
 }
 
 /// What is left of a deleted channel.
@@ -107,7 +112,7 @@ pub(super) async fn create(
             }
             // Not every server says in the answer to such a request what it has made.
             match client.get_data(&path).await {
-                Ok((data, stat)) => Ok(nodes::channel(name, data, &stat)),
+                Ok((data, stat)) => Ok(nodes::channel(name, data, &stat, *shared.base.lock())),
                 Err(Error::NoNode) => Err(CoordinationError::Conflict.into()),
                 Err(error) => Err(error.into()),
             }
@@ -126,7 +131,7 @@ pub(super) async fn replace(
     shared
         .call(async |client| {
             let stat = client.set_data(&path, &data, Some(version)).await?;
-            Ok(nodes::channel(name, data, &stat))
+            Ok(nodes::channel(name, data, &stat, *shared.base.lock()))
         })
         .await
 }
@@ -141,7 +146,7 @@ pub(super) async fn delete(shared: &Shared, name: &str) -> Result<(), Coordinati
                 let (_, stat) = newest(&client, &path).await?.ok_or(Error::NoNode)?;
                 let has_doc = client.check_stat(&doc).await?.is_some();
                 let tombstone = Deleted {
-                    id: nodes::number(stat.czxid),
+                    id: shared.base.lock().number(stat.czxid),
                     at: shared.clock.now().get(),
                 };
                 let tombstone = serde_json::to_vec(&tombstone).map_err(Failure::unreadable)?;

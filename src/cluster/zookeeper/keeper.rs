@@ -100,7 +100,7 @@ impl KeeperLock for Held {
             if lock.is_none_or(|(_, stat)| stat.ephemeral_owner != own) {
                 return Err(Failure::from(CoordinationError::Conflict));
             }
-            let members = calls::members(&self.client).await?;
+            let members = calls::members(&self.shared, &self.client).await?;
             let rings = calls::rings(&self.client).await?;
             let members = members
                 .into_iter()

@@ -10,8 +10,9 @@
 //! | --- | --- | --- |
 //! | `members/<fqdn>` | ephemeral | a [`MemberRecord`] and the run that wrote it |
 //! | `confirm/<fqdn>` | ephemeral, unwatched | nothing: it is written to confirm the ring history |
+//! | `epoch` | persistent | when the cluster was first seen here: what numbers begin at |
 //! | `rings` | persistent | the ring history, compare-and-set on its version |
-//! | `channels/<2 hex>/<name>` | persistent | a channel's configuration; its number is the czxid |
+//! | `channels/<2 hex>/<name>` | persistent | a channel's configuration; its number follows the czxid |
 //! | `docs/<2 hex>/<name>` | persistent | a channel's document |
 //! | `deleted/<2 hex>/<name>` | persistent | the number of a deleted channel, and when it went |
 //! | `locks/keeper` | ephemeral | the keeper's lock |
@@ -96,6 +97,8 @@ struct Shared {
     wanted: Mutex<Option<Wanted>>,
     /// The run of this node, once it has registered for the first time.
     registered: watch::Sender<Option<Incarnation>>,
+    /// What numbers begin at; read before the first client is lent.
+    base: Mutex<nodes::Base>,
     /// Wakes the supervisor: what is wanted has changed.
     poke: Notify,
 }
@@ -125,6 +128,7 @@ impl ZooKeeperCoordination {
             news: broadcast::Sender::new(NEWS),
             wanted: Mutex::new(None),
             registered: watch::Sender::new(None),
+            base: Mutex::default(),
             poke: Notify::new(),
         });
         let supervisor = tokio::spawn(session::supervise(Arc::clone(&shared))).abort_handle();

@@ -16,6 +16,8 @@ pub(super) const RINGS: &str = "/rings";
 pub(super) const CHANNELS: &str = "/channels";
 pub(super) const DOCS: &str = "/docs";
 pub(super) const DELETED: &str = "/deleted";
+/// When the cluster was first seen in this ZooKeeper: what its counts begin at.
+pub(super) const EPOCH: &str = "/epoch";
 pub(super) const LOCKS: &str = "/locks";
 pub(super) const KEEPER: &str = "/locks/keeper";
 
@@ -60,12 +62,35 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Reads a member's node.
-    pub(super) fn read(data: &[u8], stat: &Stat) -> Result<Self, serde_json::Error> {
+    pub(super) fn read(data: &[u8], stat: &Stat, base: Base) -> Result<Self, serde_json::Error> {
         let mut read: Self = serde_json::from_slice(data)?;
         if read.record.incarnation == Incarnation(0) {
-            read.record.incarnation = Incarnation(number(stat.czxid));
+            read.record.incarnation = Incarnation(base.number(stat.czxid));
         }
         Ok(read)
+    }
+}
+
+/// What the numbers of runs and channels begin at.
+///
+/// They are the order in which ZooKeeper created nodes (the czxid), and that begins again when its
+/// data is lost, though members still hold items by the old numbers. So the time at which the
+/// cluster was first seen in this ZooKeeper goes before it: a later one has greater numbers, as long
+/// as there were fewer than a million writes a millisecond and an election every four seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Base(u64);
+
+impl Base {
+    /// Reads the time that the cluster's node holds (UTC milliseconds, as digits).
+    pub(super) fn read(data: &[u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(data).map_err(Failure::unreadable)?;
+        let millis: u64 = text.parse().map_err(Failure::unreadable)?;
+        Ok(Self(millis << 20))
+    }
+
+    /// The number of what was created by that transaction.
+    pub(super) fn number(self, czxid: i64) -> u64 {
+        self.0.saturating_add(number(czxid))
     }
 }
 
@@ -79,10 +104,10 @@ pub(super) fn version(expected: u64) -> Result<i32, CoordinationError> {
     i32::try_from(expected).map_err(|_| CoordinationError::Conflict)
 }
 
-pub(super) fn channel(name: &str, data: Vec<u8>, stat: &Stat) -> ChannelRecord {
+pub(super) fn channel(name: &str, data: Vec<u8>, stat: &Stat, base: Base) -> ChannelRecord {
     ChannelRecord {
         name: name.to_owned(),
-        id: number(stat.czxid),
+        id: base.number(stat.czxid),
         version: number(stat.version.into()),
         data,
     }
@@ -178,5 +203,15 @@ mod tests {
         assert_eq!(name_in("/channels/99/clicks"), Some("clicks"));
         assert_eq!(name_in("/channels/99"), None);
         assert_eq!(name_in("/channels"), None);
+    }
+
+    #[test]
+    fn numbers_grow_though_zookeeper_is_replaced() {
+        let lost = Base::read(b"1795000000000").unwrap();
+        let found = Base::read(b"1795086400000").unwrap();
+        let elections = 10_000;
+        assert!(lost.number(5) < lost.number(6));
+        assert!(lost.number(elections << 32 | 1_000_000) < found.number(1));
+        assert!(Base::read(b"").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Being registered, in whatever session there is.
 //!
-//! The number of a run is the czxid of its first registration, and it takes it along when it
+//! The number of a run follows the czxid of its first registration, and it takes it along when it
 //! registers again in another session: peers are to hear of a new run only when there is one.
 
 use hub_ring::Member;
@@ -46,7 +46,8 @@ pub(super) async fn register(shared: &Shared, client: &Client) -> Result<(), Fai
             registered(shared, &member, known, stat.czxid);
             return Ok(());
         }
-        if let (Ok(found), Some(own)) = (Registered::read(&found, &stat), known)
+        if let (Ok(found), Some(own)) =
+            (Registered::read(&found, &stat, *shared.base.lock()), known)
             && found.run != run(shared)
             && found.record.incarnation > own
         {
@@ -111,7 +112,7 @@ fn encode(
 }
 
 fn registered(shared: &Shared, member: &Member, known: Option<Incarnation>, czxid: i64) {
-    let incarnation = known.unwrap_or(Incarnation(nodes::number(czxid)));
+    let incarnation = known.unwrap_or(Incarnation(shared.base.lock().number(czxid)));
     tracing::info!(%member, incarnation = incarnation.0, "registered");
     shared.registered.send_replace(Some(incarnation));
     shared

@@ -10,7 +10,7 @@ use zookeeper_client::{
 };
 
 use super::super::coordination::ChannelNews;
-use super::nodes::{self, Failure};
+use super::nodes::{self, Base, Failure};
 use super::{Shared, calls, registration};
 
 /// The pauses between two tries to make a session.
@@ -76,7 +76,10 @@ impl Shared {
 }
 
 /// What has to be read or written before the node is up to date.
-#[derive(Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "four things, each of which may be due"
+)]
 struct Due {
     registration: bool,
     members: bool,
@@ -127,6 +130,7 @@ impl Session {
                 create(shared, &client, folder).await?;
             }
             create(shared, &client, nodes::RINGS).await?;
+            *shared.base.lock() = base(shared, &client).await?;
             // Before anything is listed: what changes after that is told.
             let watch = |path| client.watch(path, AddWatchMode::PersistentRecursive);
             let (members, rings) = (watch(nodes::MEMBERS).await?, watch(nodes::RINGS).await?);
@@ -149,16 +153,22 @@ impl Session {
     async fn run(mut self, shared: &Shared) -> String {
         let mut due = Due::ALL;
         let mut connected = true;
+        let mut told = None;
         loop {
             if connected && due.any() {
                 match self.catch_up(shared, &mut due).await {
                     Ok(()) => {
+                        told = None;
                         if self.client.state() == SessionState::SyncConnected {
                             self.publish(shared);
                         }
                     }
                     Err(failure) => {
-                        tracing::warn!(error = describe(&failure), "ZooKeeper could not be read");
+                        let said = Some(describe(&failure));
+                        if told != said {
+                            tracing::warn!(error = said, "ZooKeeper could not be read");
+                            told = said;
+                        }
                     }
                 }
             }
@@ -214,7 +224,7 @@ impl Session {
             shared.rings.send_replace(rings);
         }
         if due.members {
-            let members = within(patience, calls::members(&self.client)).await?;
+            let members = within(patience, calls::members(shared, &self.client)).await?;
             due.members = false;
             let own = shared.wanted.lock().as_ref().map(|w| w.member.clone());
             if let Some(own) = own {
@@ -256,6 +266,20 @@ async fn within<T>(
 ) -> Result<T, Failure> {
     let done = tokio::time::timeout(patience, work).await;
     done.unwrap_or(Err(Error::Timeout.into()))
+}
+
+/// What numbers begin at; decided by whoever comes first.
+async fn base(shared: &Shared, client: &Client) -> Result<Base, Failure> {
+    let now = shared.clock.now().get().to_string();
+    match client
+        .create(nodes::EPOCH, now.as_bytes(), &shared.persistent())
+        .await
+    {
+        Ok(_) | Err(Error::NodeExists) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (data, _) = client.get_data(nodes::EPOCH).await?;
+    Base::read(&data)
 }
 
 async fn create(shared: &Shared, client: &Client, path: &str) -> Result<(), Failure> {
