@@ -144,3 +144,25 @@ async fn an_empty_zookeeper_is_given_the_rings_again() {
     published.await.unwrap().unwrap();
     assert!(nodes.iter().all(|node| node.history() == held));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_off_says_nothing() {
+    let (server, cluster, net) = (shared(), fresh("clock"), Arc::new(Net::default()));
+    let a = Node::start(server, &cluster, "a", &net).await;
+    let b = Node::start(server, &cluster, "b", &net).await;
+    let c = Node::start_ahead(server, &cluster, "c", &net, 3_000).await;
+    for node in [&a, &b] {
+        let joined = tokio::time::timeout(Duration::from_secs(20), node.cluster.joined());
+        joined.await.unwrap();
+    }
+    let standing = c.cluster.clock_standing();
+    until("it is seen", || !standing.borrow().within_bounds).await;
+    let behind = standing.borrow().behind_millis;
+    assert!((-3_100..-2_700).contains(&behind), "{behind}");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(c.mark(), (1, true), "it is in the ring all the same");
+    assert_eq!(c.horizon(), hub::env::Millis::MIN.get());
+    for node in [&a, &b] {
+        assert!(node.cluster.clock_standing().borrow().within_bounds);
+    }
+}

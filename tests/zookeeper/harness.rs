@@ -14,7 +14,7 @@ use hub::cluster::{
     Cluster, ClusterSettings, Coordination, Incarnation, KnownChannels, MemberRecord, PeerError,
     RingPeers, RingService, RingView, Vouched, ZooKeeperCoordination, ZooKeeperSettings,
 };
-use hub::env::{HubClock, SystemClock};
+use hub::env::{BootTime, ClockSource, HubClock, Millis, SystemClock};
 use hub_ring::keeper::KeeperPolicy;
 use hub_ring::{Member, RingHistory};
 use parking_lot::Mutex;
@@ -207,7 +207,22 @@ pub fn fresh(what: &str) -> String {
 }
 
 pub fn clock() -> Arc<HubClock> {
-    Arc::new(HubClock::start(Arc::new(SystemClock)))
+    clock_ahead(0)
+}
+
+/// A clock that is ahead of the machine's, in milliseconds.
+fn clock_ahead(millis: i64) -> Arc<HubClock> {
+    struct Ahead(i64);
+    impl ClockSource for Ahead {
+        fn wall(&self) -> Millis {
+            SystemClock.wall().plus(self.0)
+        }
+
+        fn boot(&self) -> BootTime {
+            SystemClock.boot()
+        }
+    }
+    Arc::new(HubClock::start(Arc::new(Ahead(millis))))
 }
 
 pub fn settings(server: &Server, cluster: &str, run: u128) -> ZooKeeperSettings {
@@ -315,7 +330,7 @@ pub struct Node {
     pub coordination: Arc<ZooKeeperCoordination>,
     pub tasks: tokio::task::JoinHandle<()>,
     net: Arc<Net>,
-    _folder: Option<TempDir>,
+    _folder: TempDir,
 }
 
 pub fn policy() -> KeeperPolicy {
@@ -333,30 +348,29 @@ pub fn policy() -> KeeperPolicy {
 
 impl Node {
     pub async fn start(server: &Server, cluster: &str, name: &str, net: &Arc<Net>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut node = Self::start_in(folder.path(), server, cluster, name, net).await;
-        node._folder = Some(folder);
-        node
+        Self::start_ahead(server, cluster, name, net, 0).await
     }
 
-    pub async fn start_in(
-        folder: &Path,
+    /// A node whose clock is ahead of the others', in milliseconds.
+    pub async fn start_ahead(
         server: &Server,
         cluster: &str,
         name: &str,
         net: &Arc<Net>,
+        ahead: i64,
     ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         static RUNS: AtomicU64 = AtomicU64::new(1_000);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let coordination = connect(server, cluster, run.into());
         let settings = ClusterSettings {
             record: record(name),
             policy: policy(),
-            rings: folder.join("rings"),
+            rings: folder.path().join("rings"),
         };
         let shared = Arc::clone(&coordination) as Arc<dyn Coordination>;
         let view = RingView::new(member(name));
-        let cluster = Cluster::open(settings, shared, view, clock());
+        let cluster = Cluster::open(settings, shared, view, clock_ahead(ahead));
         let cluster = cluster.await.unwrap();
         cluster.register().await;
         net.nodes.lock().insert(member(name), Arc::clone(&cluster));
@@ -370,7 +384,7 @@ impl Node {
             coordination,
             tasks,
             net: Arc::clone(net),
-            _folder: None,
+            _folder: folder,
         }
     }
 
