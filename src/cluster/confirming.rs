@@ -182,8 +182,10 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
         .collect();
     let digest = cluster.book.get().map(|book| book.digest());
     let mut differ = Vec::new();
+    let mut clocks = Vec::new();
     while let Some((member, answer)) = answers.next().await {
         let answer: Vouched = answer.map_err(|error| error.to_string())?;
+        clocks.push(ClockSample::new(sent, cluster.clock.now(), answer.clock));
         if answer.knows.version == 0 {
             return Err(format!("{member} holds no ring history yet"));
         }
@@ -194,6 +196,9 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
             fetch(cluster, &**peers, member).await;
             return Err(format!("{member} knows of a newer ring"));
         }
+    }
+    if !ClockStanding::of(&clocks, cluster.policy.max_skew_millis).within_bounds {
+        return Err("this node's clock is not the members'".to_owned());
     }
     // Before the horizon moves: a name is given to a new channel once nobody accepts for the old one
     // any more, by a horizon of before it was deleted.
