@@ -50,11 +50,12 @@ impl RingView {
         self.step(|horizon, history| horizon.confirm(history, sent.get(), lease))
     }
 
-    /// The same for a history known by its mark, which may not be the one that this node holds by
-    /// now: one that it does not hold moves nothing.
+    /// The same for a history known by its mark: one of other rings than this node holds by now
+    /// moves nothing.
     pub fn confirmed_at(&self, mark: HistoryMark, sent: Millis, lease: i64) -> HorizonStep {
         self.step(|horizon, history| {
-            if mark.knows_newer_ring_than(history.mark()) {
+            let held = history.mark();
+            if mark.knows_newer_ring_than(held) || held.knows_newer_ring_than(mark) {
                 return HorizonStep::HistoryChanged;
             }
             horizon.confirm(history, sent.get(), lease)
