@@ -97,13 +97,14 @@ async fn by_coordination(cluster: &Cluster, found: &VersionedRings) -> Result<()
             if cluster.coordination.is_shared() {
                 let sample = ClockSample::new(sent, cluster.clock.now(), theirs);
                 *cluster.mtime.lock() = Some(sample);
-                // Before the first comparison with others: this clock is all there is.
+                // Before the first comparison with others, this clock is all there is; and one may
+                // have been made since this was asked.
                 let members = found.history.newest().map_or(0, |map| map.members().len());
                 let compared = cluster.standing.borrow().compared_with > 0;
                 let standing = ClockStanding::of(&[sample], cluster.policy.max_skew_millis);
-                if members > 1 && !compared && !standing.within_bounds {
-                    let reason =
-                        "this node's clock is not ZooKeeper's, and was compared with no other";
+                let doubted = !compared && !standing.within_bounds;
+                if members > 1 && (doubted || !cluster.clock_is_right()) {
+                    let reason = "this node's clock is out of bounds, or not ZooKeeper's and not compared yet";
                     return Err(Unconfirmed::Refused(reason.to_owned()));
                 }
             }
@@ -197,7 +198,8 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
             return Err(format!("{member} knows of a newer ring"));
         }
     }
-    if !ClockStanding::of(&clocks, cluster.policy.max_skew_millis).within_bounds {
+    let standing = ClockStanding::of(&clocks, cluster.policy.max_skew_millis);
+    if !standing.within_bounds || !cluster.clock_is_right() {
         return Err("this node's clock is not the members'".to_owned());
     }
     // Before the horizon moves: a name is given to a new channel once nobody accepts for the old one
