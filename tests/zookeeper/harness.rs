@@ -49,7 +49,7 @@ pub struct Server {
 struct Running {
     shell: Child,
     /// Closed, it ends the server.
-    _ends: ChildStdin,
+    ends: ChildStdin,
     pid: String,
 }
 
@@ -131,7 +131,7 @@ impl Server {
         let ends = shell.stdin.take().unwrap();
         *self.running.lock() = Some(Running {
             shell,
-            _ends: ends,
+            ends,
             pid: pid.trim().to_owned(),
         });
     }
@@ -154,7 +154,7 @@ impl Server {
     /// Ends the process as a crash would.
     pub fn kill(&self) {
         if let Some(mut running) = self.running.lock().take() {
-            drop(running._ends);
+            drop(running.ends);
             let _ = running.shell.wait();
         }
     }
@@ -229,7 +229,7 @@ pub fn settings(server: &Server, cluster: &str, run: u128) -> ZooKeeperSettings 
     ZooKeeperSettings {
         servers: server.address(),
         cluster: cluster.to_owned(),
-        session_timeout: Duration::from_millis(2_000),
+        session_timeout: Duration::from_secs(2),
         auth: None,
         run,
     }
@@ -346,6 +346,9 @@ pub fn policy() -> KeeperPolicy {
     }
 }
 
+/// Tells the runs of nodes apart.
+static RUNS: AtomicU64 = AtomicU64::new(1_000);
+
 impl Node {
     pub async fn start(server: &Server, cluster: &str, name: &str, net: &Arc<Net>) -> Self {
         Self::start_ahead(server, cluster, name, net, 0).await
@@ -360,7 +363,6 @@ impl Node {
         ahead: i64,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        static RUNS: AtomicU64 = AtomicU64::new(1_000);
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let coordination = connect(server, cluster, run.into());
         let settings = ClusterSettings {
