@@ -385,6 +385,7 @@ impl Starting<'_> {
             link.follow(Arc::clone(self.view));
         }
         let confirming = cluster.start(joined.ring_peers());
+        tokio::spawn(Arc::clone(cluster).follow_life(Arc::clone(self.life)));
         let slot = cluster.joined().await;
         tracing::info!(
             ring = self.view.history().newest().map(hub_ring::RingMap::version),

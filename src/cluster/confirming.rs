@@ -56,8 +56,21 @@ async fn confirm(cluster: &Cluster, found: &VersionedRings) -> Result<(), String
     }
     let limit = part_of_lease(cluster, 5);
     let unanswered = if cluster.coordination.link().borrow().connected {
-        match timeout(limit, by_coordination(cluster, found)).await {
+        let asking = async {
+            match by_coordination(cluster, found).await {
+                // The watch brings what is newer, but nothing relies on that.
+                Err(Unconfirmed::Changed) => match cluster.coordination.rings().await {
+                    Ok(newer) => by_coordination(cluster, &newer).await,
+                    Err(error) => Err(Unconfirmed::NoAnswer(error.to_string())),
+                },
+                other => other,
+            }
+        };
+        match timeout(limit, asking).await {
             Ok(Ok(())) => return Ok(()),
+            Ok(Err(Unconfirmed::Changed)) => {
+                return Err("the ring history has changed".to_owned());
+            }
             Ok(Err(Unconfirmed::Refused(reason))) => return Err(reason),
             Ok(Err(Unconfirmed::NoAnswer(reason))) => reason,
             Err(_) => "ZooKeeper did not answer in time".to_owned(),
@@ -74,6 +87,8 @@ async fn confirm(cluster: &Cluster, found: &VersionedRings) -> Result<(), String
 
 /// Why coordination did not confirm.
 enum Unconfirmed {
+    /// The rings have changed since they were read.
+    Changed,
     /// It has: something else stands in the way.
     Refused(String),
     /// It did not answer.
@@ -119,12 +134,7 @@ async fn by_coordination(cluster: &Cluster, found: &VersionedRings) -> Result<()
                 .confirmed_at(found.history.mark(), sent, lease);
             moved(step).map_err(Unconfirmed::Refused)
         }
-        Err(CoordinationError::Conflict) => {
-            // The watch brings what is newer.
-            Err(Unconfirmed::Refused(
-                "the ring history has changed".to_owned(),
-            ))
-        }
+        Err(CoordinationError::Conflict) => Err(Unconfirmed::Changed),
         Err(error) => Err(Unconfirmed::NoAnswer(error.to_string())),
     }
 }

@@ -20,12 +20,28 @@ const SAMPLES: &[(&str, &str)] = &[
     ("http.write_timeout_ms", "1503"),
     ("http.connections_max", "16"),
     ("http.ops_routes", "false"),
+    ("peer.listen", "\"127.0.0.9:9091\""),
+    ("peer.connect_timeout_ms", "700"),
+    ("peer.append_timeout_ms", "600"),
+    ("peer.hedge_ms", "70"),
+    ("peer.queue_bytes", "\"32 MiB\""),
+    ("peer.stage_bytes", "\"1 MiB\""),
     ("ops.listen", "\"127.0.0.9:0\""),
+    ("ops.admin_token_file", "\"token\""),
     ("cluster.name", "\"north-2\""),
     ("cluster.max_skew_ms", "250"),
+    ("cluster.secret_file", "\"secret\""),
+    ("zookeeper.servers", "\"zk-1:2181,zk-2:2181\""),
+    ("zookeeper.session_timeout_ms", "8000"),
+    ("zookeeper.auth_file", "\"auth\""),
     ("ring.replicas", "2"),
     ("ring.virtual_nodes", "128"),
     ("ring.lease_ms", "5000"),
+    ("ring.grace_seconds", "60"),
+    ("ring.away_ms", "9000"),
+    ("ring.settle_ms", "100"),
+    ("ring.min_members", "3"),
+    ("ring.bootstrap_expect", "4"),
     ("spoke.durability", "\"replicated\""),
     ("spoke.sync_interval_ms", "50"),
     ("spoke.bucket_seconds", "120"),
@@ -116,12 +132,16 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
     let sampled: Vec<&str> = SAMPLES.iter().map(|(name, _)| *name).collect();
     assert_eq!(sampled, all().map(Setting::name).collect::<Vec<_>>());
     for sample in SAMPLES {
-        // The files of TLS go together only.
+        // The files of TLS go together only, and ZooKeeper with the cluster's secret.
         let given: Vec<_> = SAMPLES
             .iter()
             .copied()
             .filter(|other| {
-                other == sample || [other, sample].iter().all(|s| s.0.starts_with("tls."))
+                let together =
+                    |names: &[&str]| names.contains(&sample.0) && names.contains(&other.0);
+                other == sample
+                    || together(&["tls.certificate_file", "tls.key_file"])
+                    || (sample.0 == "zookeeper.servers" && other.0 == "cluster.secret_file")
             })
             .collect();
         let loaded = parse(&file(&given), &[]).unwrap();

@@ -126,6 +126,8 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
             running.reopen(reason).await;
         }
         if let Some(replica) = running.local.get() {
+            let clock = running.cluster.status().clock;
+            replica.set_clock_right(clock.within_bounds);
             replica.write_down_decided();
         }
         if count.is_multiple_of(25) {

@@ -166,3 +166,40 @@ async fn with_a_password_others_are_kept_out() {
     assert!(outside.register(&member("x"), record("x")).await.is_err());
     assert!(outside.link().borrow().why.contains("not authorized"));
 }
+
+/// A connection that is lost and comes back within the session brings no new watches by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_connection_the_same_session_hears_of_changes_again() {
+    let (server, cluster) = (Server::start(), fresh("reconnect"));
+    let mut patient = settings(&server, &cluster, 1);
+    patient.session_timeout = Duration::from_secs(9);
+    let a = hub::cluster::ZooKeeperCoordination::start(patient, crate::harness::clock());
+    register(&a, "a").await;
+    let link = a.link();
+    server.signal("STOP");
+    until("the connection is lost", || !link.borrow().connected).await;
+    server.signal("CONT");
+    until("it is back", || link.borrow().connected).await;
+    let b = connect(&server, &cluster, 2);
+    register(&*b, "b").await;
+    let seen = a.members();
+    until("a sees who came", || {
+        seen.borrow().contains_key(&member("b"))
+    })
+    .await;
+    let before = a.rings().await.unwrap();
+    let rings = a.watch_rings();
+    let history = hub_ring::RingHistory::clone(&before.history);
+    let version = b.replace_rings(before.version, &history).await.unwrap();
+    until("a sees the rings change", || {
+        rings.borrow().version == version
+    })
+    .await;
+    let mut news = a.watch_channels();
+    b.create_channel("c", b"{}".to_vec(), None).await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(5), news.recv()).await;
+    assert!(
+        heard.is_ok_and(|news| news.is_ok()),
+        "a hears of the channel"
+    );
+}

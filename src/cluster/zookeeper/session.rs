@@ -78,9 +78,11 @@ impl Shared {
 /// What has to be read or written before the node is up to date.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "four things, each of which may be due"
+    reason = "five things, each of which may be due"
 )]
 struct Due {
+    /// The watches are to be made again.
+    watches: bool,
     registration: bool,
     members: bool,
     rings: bool,
@@ -89,6 +91,7 @@ struct Due {
 
 impl Due {
     const ALL: Self = Self {
+        watches: false,
         registration: true,
         members: true,
         rings: true,
@@ -96,7 +99,7 @@ impl Due {
     };
 
     fn any(&self) -> bool {
-        self.registration || self.members || self.rings || self.channels
+        self.watches || self.registration || self.members || self.rings || self.channels
     }
 }
 
@@ -107,6 +110,13 @@ struct Session {
     members: PersistentWatcher,
     rings: PersistentWatcher,
     channels: PersistentWatcher,
+}
+
+/// Watches members, rings and channels.
+async fn watch(client: &Client) -> Result<[PersistentWatcher; 3], Failure> {
+    let watch = |path| client.watch(path, AddWatchMode::PersistentRecursive);
+    let (members, rings) = (watch(nodes::MEMBERS).await?, watch(nodes::RINGS).await?);
+    Ok([members, rings, watch(nodes::CHANNELS).await?])
 }
 
 impl Session {
@@ -132,9 +142,7 @@ impl Session {
             create(shared, &client, nodes::RINGS).await?;
             *shared.base.lock() = base(shared, &client).await?;
             // Before anything is listed: what changes after that is told.
-            let watch = |path| client.watch(path, AddWatchMode::PersistentRecursive);
-            let (members, rings) = (watch(nodes::MEMBERS).await?, watch(nodes::RINGS).await?);
-            let channels = watch(nodes::CHANNELS).await?;
+            let [members, rings, channels] = watch(&client).await?;
             Ok(Self {
                 state: client.state_watcher(),
                 client,
@@ -195,8 +203,12 @@ impl Session {
                     }
                     SessionState::SyncConnected => {
                         connected = true;
-                        // Watches can miss what happened in between.
-                        due = Due::ALL;
+                        // Watches can miss what happened in between, and the client does not set
+                        // recursive ones again.
+                        due = Due {
+                            watches: true,
+                            ..Due::ALL
+                        };
                     }
                     ended => return format!("the session has ended: {ended}"),
                 },
@@ -213,6 +225,11 @@ impl Session {
     /// Reads and writes what is due.
     async fn catch_up(&mut self, shared: &Shared, due: &mut Due) -> Result<(), Failure> {
         let patience = shared.settings.patience();
+        if due.watches {
+            let made = within(patience, watch(&self.client)).await?;
+            [self.members, self.rings, self.channels] = made;
+            due.watches = false;
+        }
         if due.registration {
             within(patience, registration::register(shared, &self.client)).await?;
             due.registration = false;

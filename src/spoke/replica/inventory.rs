@@ -104,7 +104,10 @@ impl Replica {
             let known = self.channels.read().get(&channel).cloned();
             let promises = known.as_ref().map(|promises| promises.lock());
             let pending = promises.iter().flat_map(|promises| promises.pending());
-            pending.filter(|(_, p)| !p.own).map(|(key, _)| *key).collect()
+            pending
+                .filter(|(_, p)| !p.own)
+                .map(|(key, _)| *key)
+                .collect()
         };
         let mut waiting = under_way();
         let until = Instant::now() + self.settings.patience;
