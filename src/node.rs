@@ -41,7 +41,7 @@ use crate::http::body::Inflight;
 use crate::http::links::Authority;
 use crate::item::NodeSlot;
 use crate::metric;
-use crate::ops::{Node, NodeFacts};
+use crate::ops::{AdminGate, AdminTokenError, Membership, Node, NodeFacts, Others};
 use crate::peer::{PeerClientError, SecretError};
 use crate::spoke::accept::Limits;
 use crate::spoke::{OpenError, ReplicaSettings, StoreId};
@@ -82,6 +82,9 @@ pub enum NodeError {
     /// The secret of the cluster cannot be used.
     #[error("cluster.secret_file: {0}")]
     Secret(#[from] SecretError),
+    /// The admin token cannot be used.
+    #[error("ops.admin_token_file: {0}")]
+    AdminToken(#[from] AdminTokenError),
     /// Other members cannot be asked.
     #[error(transparent)]
     Peers(#[from] PeerClientError),
@@ -149,6 +152,7 @@ pub async fn run(
     let life = Arc::new(Life::default());
     let view = RingView::new(identity.member.clone());
     let local = Arc::new(LocalReplica::default());
+    let membership = Arc::new(Membership::default());
     let channels = Arc::new(OnceLock::new());
     let inflight = Inflight::new(config.limits.inflight_bytes);
     let tls = tls_acceptor(&config)?;
@@ -174,6 +178,7 @@ pub async fn run(
             started: clock.now(),
             durability: durability(&config),
             read_only: config.node.read_only,
+            tls: tls.is_some(),
             grace_seconds: config.ring.grace_seconds,
             properties: properties(&config),
         },
@@ -181,6 +186,9 @@ pub async fn run(
         clock: Arc::clone(&clock),
         view: Arc::clone(&view),
         local: Arc::clone(&local),
+        membership: Arc::clone(&membership),
+        others: Others::default(),
+        admin: AdminGate::read(config.ops.admin_token_file.as_deref())?,
         channels: Arc::clone(&channels),
         inflight: inflight.clone(),
         metrics: metrics.clone(),
@@ -216,6 +224,7 @@ pub async fn run(
         life: &life,
         view: &view,
         local: &local,
+        membership: &membership,
         channels: &channels,
         public: &node_name,
         peer_listener,
@@ -289,6 +298,7 @@ struct Starting<'a> {
     life: &'a Arc<Life>,
     view: &'a Arc<RingView>,
     local: &'a Arc<LocalReplica>,
+    membership: &'a Membership,
     channels: &'a Arc<OnceLock<Arc<Channels>>>,
     /// `host:port` of the listener for clients.
     public: &'a str,
@@ -308,7 +318,15 @@ impl Starting<'_> {
         let Self { config, clock, .. } = self;
         self.life.enter(Phase::Joining);
         let began = clock.now();
-        let joined = register(config, self.folder, self.view, clock, self.public).await?;
+        let joined = register(
+            config,
+            self.folder,
+            self.view,
+            clock,
+            self.public,
+            self.membership,
+        )
+        .await?;
         let cluster = &joined.cluster;
         let coordination = Arc::clone(cluster.coordination());
         let defaults = Defaults {

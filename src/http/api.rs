@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{ACCEPT_ENCODING, EXPECT, HeaderName, HeaderValue};
@@ -60,10 +61,26 @@ pub struct Core {
     pub reads: Arc<Reads>,
 }
 
+/// A request that is about the node and not about channels.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeCall<'a> {
+    /// What is asked.
+    pub route: &'a Route<'a>,
+    /// The base of links.
+    pub base: &'a BaseUri,
+    /// The query string.
+    pub query: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// Where it came in.
+    pub origin: Origin,
+}
+
 /// Answers for the routes that are about the node and not about channels.
+#[async_trait]
 pub trait Operations: Send + Sync {
     /// The answer, or `None` where the route is not one of these.
-    fn answer(&self, route: &Route<'_>, base: &BaseUri) -> Option<Reply>;
+    async fn answer(&self, call: NodeCall<'_>) -> Option<Reply>;
 }
 
 /// The API of this node.
@@ -89,6 +106,17 @@ pub struct Origin {
     pub scheme: Scheme,
     /// What may be asked there.
     pub surface: Surface,
+}
+
+impl Origin {
+    /// Whether the caller is on this machine, and nobody says that it spoke for another one.
+    pub fn is_this_machine(self, headers: &HeaderMap) -> bool {
+        let forwards = |name: &HeaderName| {
+            let name = name.as_str();
+            name == "forwarded" || name.starts_with("x-forwarded-")
+        };
+        self.peer.ip().to_canonical().is_loopback() && !headers.keys().any(forwards)
+    }
 }
 
 /// What may be asked on a listener.
@@ -153,13 +181,7 @@ impl Call<'_> {
 
     /// Whether the caller is on this machine, and nobody spoke for another one.
     pub(super) fn is_local(&self) -> bool {
-        let forwards = |name: &HeaderName| {
-            let name = name.as_str();
-            name == "forwarded" || name.starts_with("x-forwarded-")
-        };
-        self.base.as_str().contains("localhost")
-            && self.origin.peer.ip().to_canonical().is_loopback()
-            && !self.headers.keys().any(forwards)
+        self.base.as_str().contains("localhost") && self.origin.is_this_machine(self.headers)
     }
 
     /// The answer of a node through which nothing may be changed.
@@ -294,8 +316,16 @@ impl Api {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::fmt::Display,
     {
-        if let Some(reply) = self.operations.answer(&route, base) {
-            return reply;
+        if route.is_of_node() {
+            let call = NodeCall {
+                route: &route,
+                base,
+                query: parts.uri.query(),
+                headers: &parts.headers,
+                origin,
+            };
+            let answered = self.operations.answer(call).await;
+            return answered.unwrap_or_else(|| reply::empty(StatusCode::NOT_FOUND));
         }
         let (name, route) = match route {
             Route::Preflight { allow } => {

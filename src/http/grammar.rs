@@ -103,6 +103,11 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
             let [_, _, channel, ..] = segments;
             read(method, Route::RingsOf { channel })
         }
+        ["internal", "cluster", "recover"] => match *method {
+            Method::GET | Method::HEAD => Ok(Route::Internal(InternalRoute::Recovery)),
+            Method::POST => Ok(Route::Internal(InternalRoute::Recover)),
+            _ => Err(RouteError::MethodNotAllowed { allow: READ_POST }),
+        },
         ["internal", rest @ ..] => read(method, Route::Internal(on_internal(rest)?)),
         _ => Err(RouteError::NotFound),
     }
@@ -116,6 +121,7 @@ fn on_internal(rest: &[&str]) -> Result<InternalRoute, RouteError> {
         ["deploy", "text"] => Ok(InternalRoute::DeployText),
         ["health"] => Ok(InternalRoute::Health),
         ["rings"] => Ok(InternalRoute::Rings),
+        ["cluster"] => Ok(InternalRoute::Cluster),
         ["time"] => Ok(InternalRoute::Time),
         ["time", "local"] => Ok(InternalRoute::TimeLocal),
         ["time", "millis"] => Ok(InternalRoute::TimeMillis),

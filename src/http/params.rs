@@ -219,6 +219,15 @@ pub fn repeat(query: Option<&str>) -> String {
     out
 }
 
+/// The first value of a parameter.
+pub fn value<'q>(query: Option<&'q str>, name: &str) -> Option<Cow<'q, str>> {
+    let mut pairs = query?
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let (_, value) = pairs.find(|(found, _)| decode(found) == name)?;
+    Some(decode(value))
+}
+
 fn is_true(text: &str) -> bool {
     text.eq_ignore_ascii_case("true")
 }

@@ -17,6 +17,7 @@ use crate::cluster::{
 };
 use crate::config::Config;
 use crate::env::{HubClock, OsRandom, Random as _};
+use crate::ops::Membership;
 use crate::peer::{
     PeerClient, PeerIdentity, PeerResolver, PeerServer, PeerServerLimits, PeerSettings, Secret,
 };
@@ -48,6 +49,7 @@ pub(super) async fn register(
     view: &Arc<RingView>,
     clock: &Arc<HubClock>,
     public: &str,
+    membership: &Membership,
 ) -> Result<Joined, NodeError> {
     let coordination = coordination(config, folder, clock).await?;
     let mut record = member_record(config, clock.now(), public);
@@ -60,6 +62,8 @@ pub(super) async fn register(
     let (shared, members) = (coordination.is_shared(), coordination.members());
     let cluster =
         Cluster::open(settings, coordination, Arc::clone(view), Arc::clone(clock)).await?;
+    // Before it is registered: that may take long, and operators want to know why.
+    membership.has_cluster(Arc::clone(&cluster));
     let incarnation = cluster.register().await;
     tracing::info!(incarnation = incarnation.0, "registered");
     if !shared {
@@ -97,6 +101,7 @@ pub(super) async fn register(
         }
     };
     let client = PeerClient::start(Arc::clone(&identity), settings, resolver, members)?;
+    membership.has_peers(Arc::clone(&client));
     let peers = Arc::clone(&client) as Arc<dyn Peers>;
     let link = Some(PeerLink { client, identity });
     Ok(Joined {

@@ -1,19 +1,23 @@
-//! Health, metrics and the internal pages of one node.
+//! A node as operators see it: its health and its metrics.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use http::StatusCode;
 use http::header::HeaderValue;
+use hub_ring::Member;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
-use super::rings;
+use super::admin::AdminGate;
+use super::membership::Membership;
+use super::others::Others;
 use crate::channel::{Channels, LocalReplica};
-use crate::cluster::{Life, Phase, RingView};
+use crate::cluster::{Life, Phase, RingPeers, RingView};
 use crate::env::{HubClock, Millis};
-use crate::http::api::Operations;
+use crate::http::api::{NodeCall, Operations};
 use crate::http::body::Inflight;
-use crate::http::grammar::{InternalRoute, Route};
+use crate::http::grammar::Route;
 use crate::http::links::BaseUri;
 use crate::http::reply::{self, Reply};
 use crate::metric::{self, Levels};
@@ -32,6 +36,8 @@ pub struct NodeFacts {
     pub durability: Durability,
     /// Whether nothing may be changed through it.
     pub read_only: bool,
+    /// Whether clients reach it, and every other node, over TLS.
+    pub tls: bool,
     /// How long a member may be away before a ring is made without it.
     pub grace_seconds: u64,
     /// What clients know settings by, with their values.
@@ -50,6 +56,12 @@ pub struct Node {
     pub view: Arc<RingView>,
     /// Its replica, while the store is open.
     pub local: Arc<LocalReplica>,
+    /// Its part in the cluster.
+    pub membership: Arc<Membership>,
+    /// How other nodes are asked over HTTP.
+    pub others: Others,
+    /// Who may change something.
+    pub admin: AdminGate,
     /// The channels, once they are loaded.
     pub channels: Arc<std::sync::OnceLock<Arc<Channels>>>,
     /// The bodies in flight.
@@ -60,17 +72,18 @@ pub struct Node {
 
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
+#[async_trait]
 impl Operations for Node {
-    fn answer(&self, route: &Route<'_>, base: &BaseUri) -> Option<Reply> {
-        Some(match route {
-            Route::Health => self.health(base),
+    async fn answer(&self, call: NodeCall<'_>) -> Option<Reply> {
+        Some(match call.route {
+            Route::Health => self.health(call.base),
             Route::HealthLive => reply::json(StatusCode::OK, &json!({"live": true})),
             Route::HealthMetrics => {
                 reply::json(StatusCode::OK, &json!({"openFiles": open_files()}))
             }
             Route::Metrics => reply::with_body(StatusCode::OK, METRICS, self.metrics()),
-            Route::Internal(route) => self.internal(*route, base),
-            Route::RingsOf { channel } => self.rings_of(channel),
+            Route::Internal(route) => self.internal(*route, &call).await,
+            Route::RingsOf { channel } => self.rings_of(channel, call.query),
             _ => return None,
         })
     }
@@ -78,14 +91,31 @@ impl Operations for Node {
 
 impl Node {
     fn health(&self, base: &BaseUri) -> Reply {
-        let phase = self.life.phase();
-        let now = self.clock.read();
-        let (healthy, within) = (self.is_healthy(), self.is_within_ring());
-        let description = if phase == Phase::Ready && !within {
-            "the ring has not been confirmed in time".to_owned()
+        let (healthy, body) = self.health_body(base);
+        let status = if healthy {
+            StatusCode::OK
         } else {
-            phase.describe()
+            StatusCode::SERVICE_UNAVAILABLE
         };
+        reply::json(status, &body)
+    }
+
+    /// Whether the node can serve, and everything that is to say about that.
+    pub(super) fn health_body(&self, base: &BaseUri) -> (bool, Value) {
+        let phase = self.life.phase();
+        let obstacle = self.obstacle();
+        let healthy = phase == Phase::Ready && obstacle.is_none();
+        let description = match obstacle {
+            Some(obstacle) if phase == Phase::Ready => obstacle,
+            // Why it does not join is more than that it does.
+            Some(obstacle) if phase == Phase::Joining => {
+                format!("{}: {obstacle}", phase.describe())
+            }
+            _ => phase.describe(),
+        };
+        let keeper = self.membership.cluster();
+        let keeper = keeper.and_then(|cluster| cluster.status().keeper);
+        let now = self.clock.read();
         let up = now.now.since(self.facts.started).as_secs() / 3600;
         let mut body = json!({
             "healthy": healthy,
@@ -99,64 +129,30 @@ impl Node {
             "member": self.view.own().as_str(),
             "durability": self.facts.durability.name(),
             "ring": self.view.history().newest().map(hub_ring::RingMap::version),
-            "checks": self.checks(now.offset_millis),
+            "keeper": keeper,
+            "checks": self.checks(),
         });
         if let (Some(replica), Some(fields)) = (self.local.get(), body.as_object_mut()) {
             fields.insert("store".to_owned(), store(&replica.status()));
         }
-        let status = if healthy {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        reply::json(status, &body)
+        (healthy, body)
     }
 
     /// Whether the ring is known for now: past its horizon, no write and no read may rely on it.
-    fn is_within_ring(&self) -> bool {
+    pub(super) fn is_within_ring(&self) -> bool {
         self.clock.now() < self.view.horizon()
     }
 
     /// Whether the node can serve.
     fn is_healthy(&self) -> bool {
-        self.life.is_ready() && self.is_within_ring()
+        self.life.is_ready() && self.obstacle().is_none()
     }
 
-    /// What could keep the node from its work, and whether it does.
-    fn checks(&self, offset: i64) -> Value {
-        let check = |ok: bool, why: String| json!({"ok": ok, "why": why});
-        let horizon = self.view.horizon();
-        let status = self.local.get().map(|replica| replica.status());
-        let (open, full, damaged) = match &status {
-            None => (check(false, "the store is not open".to_owned()), None, None),
-            Some(status) => (
-                check(
-                    status.failed.is_none(),
-                    status.failed.clone().unwrap_or_else(|| "open".to_owned()),
-                ),
-                Some(check(
-                    !status.full,
-                    format!("{} bytes are free on the disk", status.free),
-                )),
-                Some(check(
-                    status.damaged == 0,
-                    format!("{} damaged ranges", status.damaged),
-                )),
-            ),
-        };
-        json!({
-            "store": open,
-            "disk": full,
-            "damage": damaged,
-            "ring": check(
-                self.is_within_ring(),
-                format!("the ring is known up to {horizon}"),
-            ),
-            "clock": check(
-                offset.abs() < 1000,
-                format!("the wall clock is {offset} ms from the hub's clock"),
-            ),
-        })
+    /// Whether a member answers. This node answers itself.
+    pub(super) fn is_connected(&self, member: &Member) -> bool {
+        let peers = self.membership.peers();
+        member == self.view.own()
+            || peers.is_some_and(|peers| RingPeers::is_connected(&**peers, member))
     }
 
     fn metrics(&self) -> String {
@@ -184,75 +180,6 @@ impl Node {
             ready: self.is_healthy(),
         });
     }
-
-    fn rings_of(&self, channel: &str) -> Reply {
-        match rings::of_channel(&self.view, channel, self.clock.now(), &self.facts.node) {
-            Some(body) => reply::json(StatusCode::OK, &body),
-            None => reply::json(
-                StatusCode::SERVICE_UNAVAILABLE,
-                &json!({"error": "no ring is known yet", "channel": channel}),
-            ),
-        }
-    }
-
-    fn internal(&self, route: InternalRoute, base: &BaseUri) -> Reply {
-        let node = &self.facts.node;
-        let own = |path: &str| format!("http://{node}{path}");
-        let servers = |path: &str| (json!(own(path)), json!([own(path)]));
-        let now = self.clock.now();
-        let body = match route {
-            InternalRoute::Index => {
-                let link = |path, what| json!({"description": what, "href": base.join(path)});
-                json!({"_links": {
-                    "self": {"href": base.join("internal")},
-                    "properties": link("internal/properties", "the settings that clients read"),
-                    "deploy": link("internal/deploy", "the nodes of the cluster"),
-                    "health": link("internal/health", "the health of every node"),
-                    "rings": link("internal/rings", "the rings, and who is away"),
-                    "time": link("internal/time", "the hub's clock"),
-                }})
-            }
-            InternalRoute::Properties => {
-                let (server, servers) = servers("/internal/properties");
-                let properties: serde_json::Map<String, Value> = self
-                    .facts
-                    .properties
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), json!(value)))
-                    .collect();
-                json!({"server": server, "servers": servers, "properties": properties})
-            }
-            InternalRoute::Deploy => json!([node]),
-            InternalRoute::DeployText => {
-                let host = node
-                    .rsplit_once(':')
-                    .map_or(node.as_str(), |(host, _)| host);
-                return reply::text(StatusCode::OK, host);
-            }
-            InternalRoute::Health => {
-                let health =
-                    json!({"healthy": self.is_healthy(), "state": self.life.phase().name()});
-                json!({own("/health"): health})
-            }
-            InternalRoute::Time => {
-                let (server, servers) = servers("/internal/time");
-                let link = |path| json!({"href": base.join(path)});
-                json!({"server": server, "servers": servers, "remote": false, "_links": {
-                    "self": link("internal/time"),
-                    "millis": link("internal/time/millis"),
-                    "local": link("internal/time/local"),
-                    "remote": link("internal/time/remote"),
-                }})
-            }
-            InternalRoute::Rings => rings::history(&self.view, now, self.facts.grace_seconds, node),
-            InternalRoute::TimeLocal | InternalRoute::TimeMillis => json!(now.get()),
-            InternalRoute::TimeRemote => {
-                let text = "there is no other node to ask for the time";
-                return reply::text(StatusCode::INTERNAL_SERVER_ERROR, text);
-            }
-        };
-        reply::json(StatusCode::OK, &body)
-    }
 }
 
 fn store(status: &StoreStatus) -> Value {
@@ -275,7 +202,7 @@ fn open_files() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hub_ring::{Member, Placement, RingHistory, RingMap};
+    use hub_ring::{Placement, RingHistory, RingMap};
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
@@ -302,6 +229,7 @@ mod tests {
                 started: clock.now(),
                 durability: Durability::Fsync,
                 read_only: false,
+                tls: false,
                 grace_seconds: 600,
                 properties: Vec::new(),
             },
@@ -309,6 +237,9 @@ mod tests {
             clock,
             view: Arc::clone(&view),
             local: Arc::default(),
+            membership: Arc::default(),
+            others: Others::default(),
+            admin: AdminGate::default(),
             channels: Arc::default(),
             inflight: Inflight::new(1024),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -256,6 +256,11 @@ impl Replica {
         self.forgotten.write().retain(|other| *other != time);
     }
 
+    /// The key times that were given to [`Self::forget`] and not learned again.
+    pub fn forgotten(&self) -> Vec<(Millis, Millis)> {
+        self.forgotten.read().clone()
+    }
+
     /// Whether it may promise something about a key time.
     pub fn votes_at(&self, at: Millis) -> bool {
         let forgotten = self.forgotten.read();

@@ -8,9 +8,10 @@ use crate::env::{ManualClock, Millis};
 /// Has a page that panics, and one of every other route about the node.
 struct Pages;
 
+#[async_trait]
 impl Operations for Pages {
-    fn answer(&self, route: &Route<'_>, _: &BaseUri) -> Option<Reply> {
-        match route {
+    async fn answer(&self, call: NodeCall<'_>) -> Option<Reply> {
+        match call.route {
             Route::Metrics => panic!("this page cannot be made"),
             Route::Health | Route::Internal(_) | Route::RingsOf { .. } => {
                 Some(reply::empty(StatusCode::OK))

@@ -125,6 +125,12 @@ pub enum InternalRoute {
     Health,
     /// `GET /rings`
     Rings,
+    /// `GET /cluster`
+    Cluster,
+    /// `GET /cluster/recover`: the choices of an operator, and what each would cost.
+    Recovery,
+    /// `POST /cluster/recover`: makes one of them.
+    Recover,
     /// `GET /time`
     Time,
     /// `GET /time/local`
@@ -183,6 +189,19 @@ impl Edge {
 }
 
 impl Route<'_> {
+    /// Whether it is about the node and not about channels.
+    pub const fn is_of_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Health
+                | Self::HealthLive
+                | Self::HealthMetrics
+                | Self::Metrics
+                | Self::Internal(_)
+                | Self::RingsOf { .. }
+        )
+    }
+
     /// The route's name in metrics, one of a small fixed set.
     pub fn label(&self) -> &'static str {
         match self {
@@ -240,6 +259,9 @@ impl InternalRoute {
             Self::DeployText => "internal_deploy_text",
             Self::Health => "internal_health",
             Self::Rings => "internal_rings",
+            Self::Cluster => "internal_cluster",
+            Self::Recovery => "internal_cluster_recovery",
+            Self::Recover => "internal_cluster_recover",
             Self::Time => "internal_time",
             Self::TimeLocal => "internal_time_local",
             Self::TimeMillis => "internal_time_millis",

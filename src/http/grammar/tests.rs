@@ -79,6 +79,16 @@ fn fixed_paths() {
             "internal_rings",
         ),
         (
+            "/internal/cluster",
+            Route::Internal(I::Cluster),
+            "internal_cluster",
+        ),
+        (
+            "/internal/cluster/recover",
+            Route::Internal(I::Recovery),
+            "internal_cluster_recovery",
+        ),
+        (
             "/internal/rings/a%2Db",
             Route::RingsOf {
                 channel: "a-b".into(),

@@ -1,0 +1,199 @@
+//! The checks of `/health`: what could keep the node from its work, whether it does, and why.
+//!
+//! Not every check that fails makes a node unready: one that has lost ZooKeeper serves for as long
+//! as every member of the ring vouches for it, and one with a damaged range serves the rest.
+
+use hub_ring::Member;
+use serde_json::{Value, json};
+
+use super::health::Node;
+use crate::cluster::{ClusterStatus, Link};
+use crate::env::Millis;
+use crate::spoke::Replica;
+
+/// An undecided item older than this is not just one that is being written.
+const UNDECIDED_OLD_SECONDS: u64 = 30;
+/// So many names or times are listed in a sentence.
+const SHOWN: usize = 5;
+
+fn check(ok: bool, why: impl Into<String>) -> Value {
+    json!({"ok": ok, "why": why.into()})
+}
+
+/// The beginning of a list, in words.
+fn listed<T>(all: &[T], each: impl Fn(&T) -> String) -> String {
+    let shown: Vec<String> = all.iter().take(SHOWN).map(each).collect();
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+impl Node {
+    /// All checks, by name.
+    pub(super) fn checks(&self) -> Value {
+        let replica = self.local.get();
+        let replica = replica.as_deref();
+        let (open, full, damaged) = store(replica);
+        let status = self.membership.cluster().map(|cluster| cluster.status());
+        json!({
+            "store": open,
+            "disk": full,
+            "damage": damaged,
+            "ring": self.ring(status.as_ref()),
+            "clock": self.clock_check(status.as_ref()),
+            "coordination": self.coordination(status.as_ref()),
+            "peers": self.peers(),
+            "undecided": replica.map(|replica| undecided(replica, self.clock.now())),
+            "promises": replica.map(|replica| self.promises(replica)),
+        })
+    }
+
+    /// Why the node is not ready though it has come that far; `None` if nothing stands in the way.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        let status = self.membership.cluster().map(|cluster| cluster.status());
+        if let Some(later) = status.as_ref().and_then(|status| status.link.superseded) {
+            return Some(format!(
+                "a later run of this member ({}) has registered: this one must stop",
+                later.0
+            ));
+        }
+        if self.is_within_ring() {
+            return None;
+        }
+        let why = status.as_ref().map(|status| {
+            let reasons = [
+                (!status.link.connected).then(|| self.link_in_words(&status.link)),
+                (!status.clock.within_bounds).then(|| "its clock is out of bounds".to_owned()),
+                status.trouble.clone(),
+            ];
+            reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")
+        });
+        let text = "the ring has not been confirmed in time";
+        Some(match why.filter(|why| !why.is_empty()) {
+            Some(why) => format!("{text}: {why}"),
+            None => text.to_owned(),
+        })
+    }
+
+    fn ring(&self, status: Option<&ClusterStatus>) -> Value {
+        let horizon = self.view.horizon();
+        if let Some(trouble) = status.and_then(|status| status.trouble.as_deref()) {
+            return check(false, trouble);
+        }
+        if horizon == Millis::MIN {
+            return check(false, "no ring has been confirmed yet");
+        }
+        let why = format!("the ring is known up to {horizon}");
+        check(self.is_within_ring(), why)
+    }
+
+    fn clock_check(&self, status: Option<&ClusterStatus>) -> Value {
+        let offset = self.clock.read().offset_millis;
+        let wall = format!("the wall clock is {offset} ms from the hub's clock");
+        match status
+            .map(|status| status.clock)
+            .filter(|clock| clock.compared_with > 0)
+        {
+            None => check(offset.abs() < 1000, wall),
+            Some(clock) => check(
+                offset.abs() < 1000 && clock.within_bounds,
+                format!(
+                    "it is {} ms behind the middle one of {} other clocks, {} bounds; {wall}",
+                    clock.behind_millis,
+                    clock.compared_with,
+                    if clock.within_bounds {
+                        "within"
+                    } else {
+                        "out of"
+                    },
+                ),
+            ),
+        }
+    }
+
+    fn coordination(&self, status: Option<&ClusterStatus>) -> Value {
+        match status {
+            None => check(false, "not started yet"),
+            Some(status) => check(status.link.connected, self.link_in_words(&status.link)),
+        }
+    }
+
+    fn link_in_words(&self, link: &Link) -> String {
+        let age = self.clock.boot().saturating_sub(link.since).as_secs();
+        match (link.connected, link.why.as_str()) {
+            (true, _) => format!("connected for {age} s"),
+            (false, "") => format!("not connected for {age} s"),
+            (false, why) => format!("not connected for {age} s: {why}"),
+        }
+    }
+
+    /// How many of the ring in force answer.
+    fn peers(&self) -> Value {
+        let history = self.view.history();
+        let Some(map) = history.at(self.clock.now().get()) else {
+            return check(false, "no ring is in force");
+        };
+        let others = map
+            .members()
+            .iter()
+            .filter(|member| *member != self.view.own());
+        let (answering, silent): (Vec<&Member>, Vec<&Member>) =
+            others.partition(|member| self.is_connected(member));
+        let (some, all) = (answering.len(), answering.len() + silent.len());
+        let mut why = format!("{some} of {all} other members of the ring answer");
+        if !silent.is_empty() {
+            why = format!(
+                "{why}; not: {}",
+                listed(&silent, |member| member.as_str().to_owned())
+            );
+        }
+        check(silent.is_empty(), why)
+    }
+
+    /// Whether the replica has forgotten promises that nobody could tell it.
+    fn promises(&self, replica: &Replica) -> Value {
+        let forgotten = replica.forgotten();
+        if forgotten.is_empty() {
+            return check(true, "nothing that it promised is missing");
+        }
+        let times = listed(&forgotten, |(from, until)| match *until {
+            Millis::MAX => format!("{from} and later"),
+            until => format!("{from} to {until}"),
+        });
+        let why = if self.life.is_ready() {
+            format!("who could tell what it promised is gone, so it does not vote about: {times}")
+        } else {
+            format!("what it promised is still asked for: {times}")
+        };
+        check(false, why)
+    }
+}
+
+fn store(replica: Option<&Replica>) -> (Value, Option<Value>, Option<Value>) {
+    let Some(status) = replica.map(Replica::status) else {
+        return (check(false, "the store is not open"), None, None);
+    };
+    let open = status.failed.clone().unwrap_or_else(|| "open".to_owned());
+    (
+        check(status.failed.is_none(), open),
+        Some(check(
+            !status.full,
+            format!("{} bytes are free on the disk", status.free),
+        )),
+        Some(check(
+            status.damaged == 0,
+            format!("{} damaged ranges", status.damaged),
+        )),
+    )
+}
+
+fn undecided(replica: &Replica, now: Millis) -> Value {
+    let (count, lowest) = replica.undecided();
+    let Some(lowest) = lowest else {
+        return check(true, "none");
+    };
+    let age = now.since(lowest.millis).as_secs();
+    let why = format!("{count}, the oldest {age} s old ({})", lowest.millis);
+    check(age < UNDECIDED_OLD_SECONDS, why)
+}
