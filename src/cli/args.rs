@@ -8,6 +8,7 @@ use reqwest::Url;
 
 use super::address::parse_base;
 use super::exit;
+use super::operator::{self, ClusterArgs, RingArgs};
 
 /// A clustered HTTP event hub.
 ///
@@ -78,6 +79,12 @@ pub enum ClientCommand {
     /// Fill a hub with demo data
     #[command(subcommand, after_long_help = LOAD_EXAMPLES)]
     Load(LoadCommand),
+    /// See how a cluster is, and help one that cannot help itself
+    #[command(after_long_help = operator::CLUSTER_EXAMPLES)]
+    Cluster(ClusterArgs),
+    /// See which nodes hold what: the rings of a cluster
+    #[command(after_long_help = operator::RING_EXAMPLES)]
+    Ring(RingArgs),
 }
 
 /// Arguments of `hub serve`.
@@ -276,7 +283,7 @@ pub struct FlightsArgs {
 
 /// Takes any name that can be one segment of a URL's path; what the name of a channel may be, the
 /// hub decides.
-fn parse_channel(text: &str) -> Result<String, String> {
+pub(super) fn parse_channel(text: &str) -> Result<String, String> {
     if matches!(text, "" | "." | "..") || text.contains('/') {
         return Err("a channel's name is 1 to 48 letters, digits, `_` and `-`".to_owned());
     }

@@ -20,6 +20,14 @@ pub enum CliError {
         /// What went wrong, in the words of the network.
         reason: String,
     },
+    /// The same of the listener for operators.
+    #[error("cannot reach {url}: {reason}")]
+    NoOperator {
+        /// What was asked for.
+        url: String,
+        /// What went wrong, in the words of the network.
+        reason: String,
+    },
     /// The hub answered with an error.
     #[error(transparent)]
     Refused(Box<Refusal>),
@@ -52,6 +60,15 @@ pub enum CliError {
         header: &'static str,
         /// What was given.
         value: String,
+    },
+    /// Something that must be agreed to.
+    #[error("nothing was changed")]
+    NotAgreed,
+    /// Not one of the choices that there are.
+    #[error("{reason}")]
+    NoSuchChoice {
+        /// What is wrong.
+        reason: String,
     },
     /// A question that must be answered, and nobody there to do so.
     #[error("not deleting channel {channel} without being sure")]
@@ -102,11 +119,13 @@ impl CliError {
     /// The exit code that says this.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Unreachable { .. } => Exit::Unreachable,
+            Self::Unreachable { .. } | Self::NoOperator { .. } => Exit::Unreachable,
+            Self::NotAgreed => Exit::Usage,
             Self::NotAnAddress { .. } | Self::NotAHeader { .. } | Self::NobodyToAsk { .. } => {
                 Exit::Usage
             }
             Self::Refused(_)
+            | Self::NoSuchChoice { .. }
             | Self::NotAHub { .. }
             | Self::Client { .. }
             | Self::Declined { .. }
@@ -124,12 +143,21 @@ impl CliError {
                 "start a hub with `hub serve`, or name another with --server URL or HUB_URL"
                     .to_owned(),
             ),
+            Self::NoOperator { .. } => Some(
+                "operators are answered at the hub's ops.listen, by default on its own machine \
+                 only; name another address with --ops URL or HUB_OPS_URL"
+                    .to_owned(),
+            ),
             Self::Refused(refusal) => refusal.advice(),
             Self::NotAHub { .. } => {
                 Some("check that --server or HUB_URL is the address of a hub".to_owned())
             }
             Self::NotAnAddress { .. } => {
                 Some("give a full URL, a path as /channel/x/latest, or x/latest".to_owned())
+            }
+            Self::NotAgreed => Some("say --yes to do it".to_owned()),
+            Self::NoSuchChoice { .. } => {
+                Some("`hub cluster recover` lists the choices that there are".to_owned())
             }
             Self::NobodyToAsk { .. } => {
                 Some("say --yes to delete it without a question".to_owned())
@@ -150,7 +178,7 @@ impl CliError {
     /// Whether the same request may succeed a little later.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoOperator { .. } => true,
             Self::Refused(refusal) => matches!(
                 refusal.status,
                 StatusCode::REQUEST_TIMEOUT

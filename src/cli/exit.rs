@@ -51,8 +51,10 @@ Exit codes:
   143  `hub serve`: stopped by a second SIGTERM, in the same way
 
 Environment:
-  HUB_URL     where the hub serves channels, as --server
-  HUB_CONFIG  the file that `hub serve` and `hub config` read, as --config
+  HUB_URL          where the hub serves channels, as --server
+  HUB_OPS_URL      where it answers operators, as --ops
+  HUB_ADMIN_TOKEN  the token that `hub cluster recover` sends, if the hub wants one
+  HUB_CONFIG       the file that `hub serve` and `hub config` read, as --config
 
 A first walk:
   hub serve &

@@ -7,14 +7,19 @@ pub mod address;
 pub mod args;
 pub mod channel;
 pub mod client;
+pub mod cluster;
+pub mod columns;
 pub mod error;
 pub mod exit;
 pub mod items;
 pub mod load;
 pub mod media;
+pub mod operator;
 pub mod output;
+pub mod recover;
 pub mod refusal;
 pub mod retry;
+pub mod ring;
 pub mod serve;
 pub mod tail;
 pub mod upload;
@@ -102,6 +107,8 @@ pub async fn dispatch(
         ClientCommand::Get(args) => items::get(args, &client, out).await,
         ClientCommand::Tail(args) => tail::run(args, &client, out).await,
         ClientCommand::Load(command) => load::run(command, client, out).await,
+        ClientCommand::Cluster(args) => cluster::run(args, out).await,
+        ClientCommand::Ring(args) => ring::run(args, out).await,
     }
 }
 

@@ -91,7 +91,7 @@ fn read(body: &[u8]) -> Vec<(&'static str, String)> {
         };
     };
     [
-        "error", "field", "value", "rule", "reason", "channel", "missing",
+        "error", "field", "value", "rule", "reason", "channel", "missing", "advice",
     ]
     .into_iter()
     .filter_map(|name| {

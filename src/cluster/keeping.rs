@@ -242,7 +242,7 @@ fn tell(announcement: &Announcement) {
 
 /// Writes a history in the place of the one found, and takes it up. It counts as known from before
 /// it is sent.
-async fn write(
+pub(super) async fn write(
     cluster: &Cluster,
     found: &VersionedRings,
     history: RingHistory,
@@ -318,7 +318,8 @@ pub(super) async fn complete_left_over(cluster: Arc<Cluster>) {
     }
 }
 
-async fn complete(
+/// Gives an announced ring its time, unless somebody else has.
+pub(super) async fn complete(
     cluster: &Cluster,
     version: u64,
     from_millis: i64,

@@ -15,6 +15,7 @@ mod identity;
 mod keeping;
 mod life;
 mod peers;
+mod recovering;
 mod ring_file;
 mod rings;
 mod sightings;
@@ -31,6 +32,7 @@ pub use handle::{ChannelBook, Cluster, ClusterError, ClusterSettings, ClusterSta
 pub use identity::{DataFolder, Identity, IdentityError};
 pub use life::{Life, Phase};
 pub use peers::{KnownChannels, PeerError, RingPeers, RingService, Vouched};
+pub use recovering::RecoverError;
 pub use ring_file::RingFileError;
 pub use view::RingView;
 pub use zookeeper::{ZooKeeperCoordination, ZooKeeperSettings};

@@ -62,9 +62,8 @@ impl Node {
             InternalRoute::Rings => rings::history(&self.view, now, self.facts.grace_seconds, node),
             InternalRoute::TimeLocal | InternalRoute::TimeMillis => json!(now.get()),
             InternalRoute::TimeRemote => return self.remote_time().await,
-            InternalRoute::Recovery | InternalRoute::Recover => {
-                return reply::empty(StatusCode::NOT_FOUND);
-            }
+            InternalRoute::Recovery => return self.recovery(call).await,
+            InternalRoute::Recover => return self.recover(call).await,
         };
         reply::json(StatusCode::OK, &body)
     }

@@ -7,8 +7,10 @@ mod cluster;
 mod health;
 mod internal;
 pub mod logging;
+mod losses;
 mod membership;
 mod others;
+mod recovery;
 mod rings;
 
 pub use admin::{AdminGate, AdminTokenError};

@@ -27,6 +27,7 @@ mod edges;
 mod forwarded;
 mod idempotency;
 mod inserts;
+mod internal;
 mod items;
 mod large;
 mod life;
