@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Hub, Setup, hub_command, unique};
+use crate::harness::{Hub, Setup, free_address, hub_command, unique};
 
 /// Runs a command against the hub at that address; gives its end, output and remarks.
 async fn run_at(server: &str, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
@@ -295,4 +295,68 @@ async fn shells_can_complete_it() {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
+}
+
+#[tokio::test]
+async fn operators_see_the_cluster_and_its_rings() {
+    let ops = free_address();
+    let hub = Setup::new().set("OPS_LISTEN", ops).start().await;
+    let ops = format!("http://{ops}");
+    let run = async |arguments: &[&str]| {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--ops", &ops]).collect();
+        run_at("http://127.0.0.1:9", &arguments, b"").await
+    };
+    let page = hub.get("/internal/cluster").await.expect(200).json();
+    let member = page["member"].as_str().unwrap();
+
+    let status = done(run(&["cluster", "status"]).await);
+    assert!(status.contains("connected since"), "{status}");
+    let row = status.lines().find(|line| line.starts_with(member));
+    let row: Vec<&str> = row.unwrap().split_whitespace().collect();
+    assert_eq!(&row[1..5], ["ready", "ok", "in", "self"], "{status}");
+    let json = done(run(&["cluster", "status", "--json"]).await);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["ring"], page["ring"]);
+    assert_eq!(json["health"].as_object().unwrap().len(), 1);
+
+    let shown = done(run(&["ring", "show"]).await);
+    assert!(shown.starts_with("ring 1, in force since "), "{shown}");
+    assert!(shown.ends_with(&format!("\n  {member}\n")), "{shown}");
+    let history = done(run(&["ring", "history"]).await);
+    assert!(history.contains(&format!("+{member}")), "{history}");
+    let place = done(run(&["ring", "where", "orders"]).await);
+    assert!(
+        place.ends_with(&format!("  {member}  coordinator\n")),
+        "{place}"
+    );
+    let (code, out, said) = run(&["ring", "where", "orders", "--at", "2001-01-01"]).await;
+    assert_eq!((code, out.as_str()), (1, ""), "{said}");
+    let (code, _, said) = run(&["ring", "where", "orders", "--at", "yesterday"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("ISO 8601"), "{said}");
+
+    let recover = done(run(&["cluster", "recover"]).await);
+    assert_eq!(recover, "ring 1 has 1 members, 0 of them away\n");
+    let (code, _, said) = run(&["cluster", "recover", "--yes"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("nothing to do"), "{said}");
+    let (code, out, said) = run(&["cluster", "recover", "--without", member, "--yes"]).await;
+    assert_eq!(code, 1, "{out}");
+    assert!(
+        out.contains("cannot be done") && said.contains("is there"),
+        "{out}{said}"
+    );
+    // What did nothing has changed nothing.
+    assert_eq!(
+        hub.get("/internal/cluster").await.json()["ring"],
+        page["ring"]
+    );
+}
+
+#[tokio::test]
+async fn operators_are_told_where_nobody_answers_them() {
+    let line = ["ring", "show", "--ops", "http://127.0.0.1:9"];
+    let (code, out, said) = run_at("http://127.0.0.1:9", &line, b"").await;
+    assert_eq!((code, out.as_str()), (3, ""), "{said}");
+    assert!(said.contains("HUB_OPS_URL"), "{said}");
 }
