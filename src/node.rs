@@ -316,7 +316,12 @@ impl Starting<'_> {
         random: &dyn Random,
     ) -> Result<(Arc<Running>, JoinHandle<()>), NodeError> {
         let Self { config, clock, .. } = self;
-        self.life.enter(Phase::Joining);
+        // Who asks a node that does not get further sees what keeps it.
+        let registers = match &config.zookeeper.servers {
+            Some(servers) => format!("registering with ZooKeeper at {servers}"),
+            None => "alone, without ZooKeeper".to_owned(),
+        };
+        self.life.enter(Phase::Joining(registers));
         let began = clock.now();
         let joined = register(
             config,
@@ -347,6 +352,8 @@ impl Starting<'_> {
                 other => break other?,
             }
         };
+        let waits = "waiting for a ring with this node, and for its confirmation".to_owned();
+        self.life.enter(Phase::Joining(waits));
         // Set once, here.
         let _ = self.channels.set(Arc::clone(&channels));
         cluster.set_channels(Arc::clone(&channels) as Arc<dyn ChannelBook>);

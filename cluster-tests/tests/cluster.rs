@@ -13,25 +13,21 @@ fn met(bar: &Bar) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn three_hubs_answer_alike() {
     met(&everywhere::rehearse(&everywhere::Size { hubs: 3, items: 10 }).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn four_hubs_answer_alike() {
     met(&everywhere::rehearse(&everywhere::Size { hubs: 4, items: 8 }).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn five_hubs_answer_alike() {
     met(&everywhere::rehearse(&everywhere::Size { hubs: 5, items: 6 }).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn sequential_writes_keep_their_order() {
     let size = sequence::Size {
         seed: 1,
@@ -44,7 +40,6 @@ async fn sequential_writes_keep_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn two_coordinators_compete() {
     let size = rivals::Size {
         seed: 1,
@@ -57,7 +52,6 @@ async fn two_coordinators_compete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn a_wiped_hub_is_healthy_when_it_has_caught_up() {
     let size = health::Size {
         seed: 1,
@@ -68,7 +62,6 @@ async fn a_wiped_hub_is_healthy_when_it_has_caught_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn a_hub_without_zookeeper_is_not_healthy() {
     let size = health::Size {
         seed: 1,
@@ -82,7 +75,6 @@ async fn a_hub_without_zookeeper_is_not_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn a_hub_that_restarts_is_not_missed() {
     let size = restart::Size {
         seed: 1,
@@ -96,7 +88,6 @@ async fn a_hub_that_restarts_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn zookeeper_is_not_missed() {
     let size = zookeeper::Size {
         seed: 1,

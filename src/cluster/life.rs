@@ -7,8 +7,8 @@ use tokio::sync::watch;
 pub enum Phase {
     /// It opens its data folder.
     Starting,
-    /// It registers and waits for a ring with it.
-    Joining,
+    /// It registers and waits for a ring with it; with what it is waiting for.
+    Joining(String),
     /// It opens its store and waits until it may keep its promises; with what it is doing.
     Warming(String),
     /// It serves.
@@ -26,7 +26,7 @@ impl Phase {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Starting => "starting",
-            Self::Joining => "joining",
+            Self::Joining(_) => "joining",
             Self::Warming(_) => "warming",
             Self::Ready => "ready",
             Self::Failed(_) => "failed",
@@ -39,6 +39,7 @@ impl Phase {
     pub fn describe(&self) -> String {
         match self {
             Self::Ready => "OK".to_owned(),
+            Self::Joining(what) => format!("joining: {what}"),
             Self::Warming(what) => format!("warming: {what}"),
             Self::Failed(why) => format!("the store failed and is opened again: {why}"),
             Self::Draining => "draining: this node was asked to stop".to_owned(),
@@ -49,7 +50,7 @@ impl Phase {
     fn rank(&self) -> u8 {
         match self {
             Self::Starting => 0,
-            Self::Joining => 1,
+            Self::Joining(_) => 1,
             Self::Warming(_) | Self::Ready | Self::Failed(_) => 2,
             Self::Draining => 3,
             Self::Stopped => 4,

@@ -224,12 +224,7 @@ async fn answer(hub: &Client, path: &str, accept: Option<&str>) -> Outcome<Strin
     let said = |error: reqwest::Error| Failure(format!("{path}: {error}"));
     let answer = request.send().await.map_err(said)?;
     let own = answer.url().clone();
-    let own = own
-        .as_str()
-        .split("/channel/")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let own = own.authority().to_owned();
     let mut text = format!(
         "{}\n{}",
         answer.status().as_u16(),
@@ -237,14 +232,14 @@ async fn answer(hub: &Client, path: &str, accept: Option<&str>) -> Outcome<Strin
     );
     let body = answer.bytes().await.map_err(said)?;
     text.push_str(&String::from_utf8_lossy(&body));
-    Ok(text.replace(&own, "http://HUB"))
+    Ok(text.replace(&own, "HUB"))
 }
 
-/// The headers, but for those that name the hub or the time.
+/// The headers, but for those that name the hub, the request or the time.
 fn headers(headers: &HeaderMap) -> String {
     let mut lines: Vec<String> = headers
         .iter()
-        .filter(|(name, _)| !["hub-node", "date"].contains(&name.as_str()))
+        .filter(|(name, _)| !["hub-node", "x-request-id", "date"].contains(&name.as_str()))
         .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
         .collect();
     lines.sort();

@@ -30,6 +30,8 @@ pub struct Size {
 }
 
 const CHANNEL: &str = "sequence";
+/// How far the clocks in the middle are from the time, in milliseconds.
+const MIDDLE: u64 = 30;
 
 /// Runs it in that size.
 pub async fn rehearse(size: &Size) -> Bar {
@@ -108,7 +110,9 @@ async fn sequence(
     Ok(keys)
 }
 
-/// Sets every clock off by as much as chance will have it; the first two as far apart as may be.
+/// Sets every clock off: the first two as far apart as may be, the others, and so the median, close
+/// to the time. A hub that is further from the median than half of `cluster.max_skew_ms` takes no
+/// part in writing.
 async fn set_clocks(cluster: &mut Cluster, size: &Size, choices: &Choices) -> Outcome<()> {
     let most = size.skew as i64;
     let sign = if choices.percent(50) { 1 } else { -1 };
@@ -116,7 +120,7 @@ async fn set_clocks(cluster: &mut Cluster, size: &Size, choices: &Choices) -> Ou
         let millis = match number {
             1 => most * sign,
             2 => -most * sign,
-            _ => choices.between(0, 2 * size.skew) as i64 - most,
+            _ => choices.between(0, 2 * MIDDLE) as i64 - MIDDLE as i64,
         };
         cluster.play(&format!("skew {number} by {millis}")).await?;
     }
