@@ -62,6 +62,17 @@ pub struct Warmed {
     pub of: usize,
 }
 
+/// What becomes of items that a member coordinates and that are not decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undecided {
+    /// Those that were sent to this node are taken over as committed: it may have forgotten that it
+    /// accepted them.
+    Adopted,
+    /// They are left to their coordinator. This node knows what it has accepted; what it has refused
+    /// may be stamped again, and a copy under the old key would be a second item.
+    Left,
+}
+
 /// A part of what a node may have forgotten: the time of one ring.
 struct Part {
     from: Millis,
@@ -144,11 +155,15 @@ impl Repair {
                         part.from,
                         part.until.min(self.clock.now().plus(self.max_skew * 2)),
                     );
-                    if self
-                        .merge(replica, member, range, &mut warmed, &told)
-                        .await
-                        .is_ok()
-                    {
+                    let merging = self.merge(
+                        replica,
+                        member,
+                        range,
+                        Undecided::Adopted,
+                        &mut warmed,
+                        &told,
+                    );
+                    if merging.await.is_ok() {
                         heard.push(member.clone());
                     }
                 }
@@ -202,9 +217,9 @@ impl Repair {
         };
         for member in &members {
             if self.peers.is_connected(member) {
-                let merged = self
-                    .merge(replica, member, (since, now), &mut warmed, &told)
-                    .await;
+                let left = Undecided::Left;
+                let merging = self.merge(replica, member, (since, now), left, &mut warmed, &told);
+                let merged = merging.await;
                 if let Err(reason) = merged {
                     tracing::warn!(peer = %member.as_str(), reason, "could not catch up with a member");
                 }
@@ -220,6 +235,7 @@ impl Repair {
         replica: &Arc<Replica>,
         member: &Member,
         (from, to): (Millis, Millis),
+        undecided: Undecided,
         warmed: &mut Warmed,
         told: &impl Fn(Warmed),
     ) -> Result<(), String> {
@@ -238,7 +254,7 @@ impl Repair {
             };
             request.after = Some((last.channel, last.key));
             warmed.seen += page.lines.len() as u64;
-            let lacking = self.lacking(replica, &page.lines).await;
+            let lacking = self.lacking(replica, member, &page.lines, undecided).await;
             self.fetch(replica, member, lacking, warmed).await?;
             told(*warmed);
             if !page.more {
@@ -251,17 +267,20 @@ impl Repair {
     async fn lacking(
         &self,
         replica: &Replica,
+        member: &Member,
         lines: &[InventoryLine],
+        undecided: Undecided,
     ) -> Vec<(ChannelId, ItemKey)> {
         let own = self.view.own();
         let mut lacking = Vec::new();
         for line in lines {
-            // Undecided, and never sent here.
-            if line
-                .named
-                .as_ref()
-                .is_some_and(|named| !named.contains(own))
-            {
+            let skipped = match (&line.named, undecided) {
+                (None, _) => false,
+                (Some(_), Undecided::Left) => true,
+                // Never sent here.
+                (Some(named), Undecided::Adopted) => !named.contains(own),
+            };
+            if skipped || !self.is_for_us(line, member) {
                 continue;
             }
             let held = replica.holds(line.channel, line.key).await;
@@ -271,6 +290,16 @@ impl Repair {
             }
         }
         lacking
+    }
+
+    /// Whether both this node and the member are in the replica set of an item. What is not for this
+    /// node it would refuse.
+    fn is_for_us(&self, line: &InventoryLine, member: &Member) -> bool {
+        let channel = self.channels.numbered(line.channel);
+        channel.is_some_and(|channel| {
+            let name = channel.config.name.key();
+            self.view.is_placed(name, line.key.millis, member)
+        })
     }
 
     async fn fetch(
@@ -434,13 +463,8 @@ impl Repair {
             loop {
                 let page = self.peers.inventory(member, request.clone()).await;
                 let page = page.map_err(|error| error.to_string())?;
-                let lacking = self.lacking(replica, &page.lines).await;
-                // Only what this node should hold.
-                let placed = |(_, key): &(ChannelId, ItemKey)| {
-                    let name = channel.config.name.key();
-                    self.view.is_placed(name, key.millis, member)
-                };
-                let lacking = lacking.into_iter().filter(placed).collect();
+                let left = Undecided::Left;
+                let lacking = self.lacking(replica, member, &page.lines, left).await;
                 self.fetch(replica, member, lacking, &mut warmed).await?;
                 match page.lines.last() {
                     Some(last) if page.more => request.after = Some((last.channel, last.key)),
