@@ -21,6 +21,7 @@ use crate::failure::{Failure, Outcome, ensure};
 use crate::faults::PATIENCE;
 use crate::history::Recorder;
 use crate::load::{Load, Plan};
+use crate::metrics::Metrics;
 use crate::random::Choices;
 use crate::survey::survey;
 use crate::wait::until;
@@ -135,6 +136,7 @@ async fn verified(
     recorder: &Recorder,
     choices: &Choices,
 ) -> Outcome<Verdict> {
+    decided(cluster).await?;
     let mut last = Verdict::default();
     for number in through {
         let client = cluster.hub(*number)?.client();
@@ -147,6 +149,29 @@ async fn verified(
     }
     ensure(last.acked > 0, || "nothing was acknowledged".to_owned())?;
     Ok(last)
+}
+
+/// Waits until nothing is under way: clients may have given up on writes that the hubs have not, and
+/// stable lists end before what is not decided.
+async fn decided(cluster: &Cluster) -> Outcome<()> {
+    for number in cluster.numbers() {
+        let hub = cluster.hub(number)?;
+        if !hub.runs() {
+            continue;
+        }
+        let client = hub.client();
+        let mut last = String::new();
+        let waited = until("everything is decided", PATIENCE, async || {
+            let metrics = Metrics::of(&client).await.ok()?;
+            let undecided = metrics.sum("hub_undecided_items", &[]);
+            let bodies = metrics.sum("hub_inflight_bytes", &[]);
+            last = format!("{undecided} items undecided, {bodies} bytes in flight");
+            (undecided + bodies < 0.5).then_some(())
+        });
+        let outcome = waited.await;
+        outcome.map_err(|failure| Failure(format!("hub {number}: {failure}: {last}")))?;
+    }
+    Ok(())
 }
 
 /// The hubs that hold what is written to a channel now, as one of them says; the first one
