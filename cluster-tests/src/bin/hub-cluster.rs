@@ -18,11 +18,14 @@ use std::time::Duration;
 
 use cluster_tests::address::Block;
 use cluster_tests::balancer::{Balancer, SLOTS};
+use cluster_tests::client::Client;
 use cluster_tests::cluster::Cluster;
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::folder::Folder;
 use cluster_tests::hub::HTTP_PORT;
 use cluster_tests::network::Network;
+use cluster_tests::script::PATIENCE;
+use cluster_tests::wait::until;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -145,6 +148,12 @@ async fn start(cluster: &mut Cluster, port: u16, balancing: Folder) -> Outcome<B
         cluster.play(&wait).await?;
         println!("hub {number} is ready at {}", cluster.hub(number)?.url());
     }
+    // It asks the hubs now and then, and has to have heard that they are.
+    let client = Client::new(&format!("http://127.0.0.1:{port}"));
+    until("HAProxy serves", PATIENCE, async || {
+        matches!(client.health().await, Ok((200, _))).then_some(())
+    })
+    .await?;
     Ok(balancer)
 }
 
