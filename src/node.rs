@@ -342,7 +342,7 @@ impl Starting<'_> {
             let loading = Channels::load(
                 Arc::clone(&coordination),
                 Arc::clone(clock),
-                defaults.clone(),
+                defaults,
             );
             match loading.await {
                 Err(ChannelError::Coordination(error)) if joined.link.is_some() => {

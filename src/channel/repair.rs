@@ -167,9 +167,7 @@ impl Repair {
                         heard.push(member.clone());
                     }
                 }
-                heard.iter().for_each(|member| {
-                    waiting.remove(member);
-                });
+                waiting.retain(|member| !heard.contains(member));
                 let gone = |member: &Member| {
                     let newest = self.view.history();
                     let newest = newest.newest();

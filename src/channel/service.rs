@@ -164,7 +164,7 @@ impl PeerService for ReplicaService {
         let mut digests = Vec::new();
         for channel in self.channels_of(from, start, end) {
             let of_channel = replica.digests(channel.id, start, end).await;
-            digests.extend(of_channel.map_err(refused)?);
+            digests.extend(of_channel.map_err(|error| refused(&error))?);
         }
         Ok(digests)
     }
@@ -192,7 +192,7 @@ impl PeerService for ReplicaService {
             };
             let left = limit - lines.len();
             let page = replica.lines(channel.id, start, request.to, left).await;
-            lines.extend(page.map_err(refused)?);
+            lines.extend(page.map_err(|error| refused(&error))?);
             if lines.len() >= limit {
                 return Ok(Inventory { lines, more: true });
             }
@@ -209,7 +209,7 @@ impl PeerService for ReplicaService {
         let mut found = Vec::new();
         let mut bytes = 0;
         for (channel, key) in items {
-            if let Some(item) = replica.item_for_peer(channel, key).await.map_err(refused)? {
+            if let Some(item) = replica.item_for_peer(channel, key).await.map_err(|error| refused(&error))? {
                 if let PeerPayload::Inline(payload) = &item.body.payload {
                     bytes += payload.len();
                 }
@@ -223,6 +223,6 @@ impl PeerService for ReplicaService {
     }
 }
 
-fn refused(error: ReadError) -> Refusal {
+fn refused(error: &ReadError) -> Refusal {
     Refusal(error.to_string())
 }

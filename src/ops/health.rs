@@ -108,7 +108,7 @@ impl Node {
         let description = match obstacle {
             Some(obstacle) if phase == Phase::Ready => obstacle,
             // Why it does not join is more than that it does.
-            Some(obstacle) if phase == Phase::Joining => {
+            Some(obstacle) if matches!(phase, Phase::Joining(_)) => {
                 format!("{}: {obstacle}", phase.describe())
             }
             _ => phase.describe(),

@@ -211,7 +211,7 @@ mod tests {
         let found = Base::read(b"1795086400000").unwrap();
         let elections = 10_000;
         assert!(lost.number(5) < lost.number(6));
-        assert!(lost.number(elections << 32 | 1_000_000) < found.number(1));
+        assert!(lost.number((elections << 32) + 1_000_000) < found.number(1));
         assert!(Base::read(b"").is_err());
     }
 }
