@@ -98,6 +98,8 @@ impl Replica {
             .map(|m| ask(m, Duration::ZERO, false))
             .collect();
         let mut refused: Vec<Member> = Vec::new();
+        // Those that an append may have reached, answered or not.
+        let mut reached: Vec<Member> = Vec::new();
         let mut above = (Millis::MIN, Frontier::NOTHING);
         let mut theirs = None;
         loop {
@@ -140,7 +142,23 @@ impl Replica {
                         };
                     }
                 }
+                // It has seen nothing of this item and, as it is asked no more, never will: it cannot
+                // hold it.
+                Err(error)
+                    if error.is_harmless()
+                        && !reached.contains(&member)
+                        && !self.peers.is_connected(&member) =>
+                {
+                    refused.push(member);
+                    if refused.len() == named.len() {
+                        return match theirs {
+                            Some((member, held)) => Second::Theirs(member, held),
+                            None => Second::Dead(above),
+                        };
+                    }
+                }
                 other => {
+                    reached.push(member.clone());
                     tracing::debug!(peer = %member.as_str(), key = %key, answer = ?other, "not yet");
                     if matches!(other, Ok(AppendAnswer::NotNow(Reason::OldChannel)))
                         && !writing.place.is_current()

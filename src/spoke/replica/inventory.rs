@@ -78,6 +78,10 @@ impl Replica {
         let mut lines = Vec::with_capacity(page.len());
         for entry in page {
             let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
+            // Removed since it was listed, if it was decided that way: it is gone before it is decided.
+            if entry.flags.pending && !own && !self.holds(channel, entry.key).await? {
+                continue;
+            }
             let named = if own {
                 let item = self.get(channel, entry.key).await?;
                 item.map(|item| {
@@ -160,6 +164,9 @@ impl Replica {
             return Ok(None);
         };
         let pending = item.head.flags.pending && self.is_undecided(channel, &key);
+        if item.head.flags.pending && !pending && !self.holds(channel, key).await? {
+            return Ok(None);
+        }
         let body = if matches!(item.payload, StoredPayload::Whole(_)) {
             whole(item)?
         } else {
