@@ -339,11 +339,7 @@ impl Starting<'_> {
             protect: config.channel.protect,
         };
         let channels = loop {
-            let loading = Channels::load(
-                Arc::clone(&coordination),
-                Arc::clone(clock),
-                defaults,
-            );
+            let loading = Channels::load(Arc::clone(&coordination), Arc::clone(clock), defaults);
             match loading.await {
                 Err(ChannelError::Coordination(error)) if joined.link.is_some() => {
                     tracing::warn!(%error, "the channels could not be read yet");

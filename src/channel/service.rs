@@ -209,7 +209,11 @@ impl PeerService for ReplicaService {
         let mut found = Vec::new();
         let mut bytes = 0;
         for (channel, key) in items {
-            if let Some(item) = replica.item_for_peer(channel, key).await.map_err(|error| refused(&error))? {
+            if let Some(item) = replica
+                .item_for_peer(channel, key)
+                .await
+                .map_err(|error| refused(&error))?
+            {
                 if let PeerPayload::Inline(payload) = &item.body.payload {
                     bytes += payload.len();
                 }

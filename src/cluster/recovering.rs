@@ -199,7 +199,12 @@ impl Cluster {
         })
         .await?;
         let is_it = |known: &&RingMap| known.version() == version && known.same_ring(&map);
-        if !self.view().history().newest().is_some_and(|map| is_it(&map)) {
+        if !self
+            .view()
+            .history()
+            .newest()
+            .is_some_and(|map| is_it(&map))
+        {
             return Err(RecoverError::Changed);
         }
         // By a fresh clock: that write has returned.

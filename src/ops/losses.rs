@@ -49,7 +49,9 @@ impl Losses {
             let Some(from) = built.from_millis().map(Millis::new) else {
                 continue;
             };
-            let until = rings.get(number + 1).and_then(hub_ring::BuiltRing::from_millis);
+            let until = rings
+                .get(number + 1)
+                .and_then(hub_ring::BuiltRing::from_millis);
             let until = until.map_or(now, |until| Millis::new(until).min(now));
             let ring = built.ring();
             if !gone.iter().any(|member| ring.contains(member)) {
