@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use cluster_tests::faults::Bar;
-use cluster_tests::scenarios::{everywhere, health, restart, rivals, sequence, zookeeper};
+use cluster_tests::scenarios::{everywhere, health, recover, restart, rivals, sequence, zookeeper};
 
 fn met(bar: &Bar) {
     println!("{bar}");
@@ -97,4 +97,10 @@ async fn zookeeper_is_not_missed() {
         away: Duration::from_secs(5),
     };
     met(&zookeeper::rehearse(&size).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "until hubs form a cluster"]
+async fn an_operator_goes_on_without_hubs_that_are_gone() {
+    met(&recover::rehearse().await);
 }
