@@ -143,10 +143,11 @@ fn table(page: &Value, health: &Value) -> Vec<Vec<String>> {
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     let members = page["members"].as_array().map(Vec::as_slice);
     for member in members.unwrap_or_default() {
-        let state = if member["registered"] == true {
-            text(&member["state"])
-        } else {
-            "away".to_owned()
+        let said = health_of(member, health).map_or(&Value::Null, |node| &node["state"]);
+        let state = match (&member["registered"], &member["state"]) {
+            (Value::Bool(true), Value::Null) => text(said),
+            (Value::Bool(true), state) => text(state),
+            _ => "away".to_owned(),
         };
         let healthy = match health_of(member, health).map(|node| node["healthy"] == true) {
             Some(true) => "ok",

@@ -137,7 +137,9 @@ impl Node {
         let state = if is_own {
             Some(self.life.phase().name().to_owned())
         } else {
-            record.map(|record| record.state.clone())
+            record
+                .map(|record| record.state.clone())
+                .filter(|state| !state.is_empty())
         };
         let link_state = if is_own {
             json!("self")

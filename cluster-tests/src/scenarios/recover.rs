@@ -125,7 +125,7 @@ async fn of_all(cluster: &Cluster, ops: &Client) -> Outcome<()> {
             .unwrap_or_default();
         let there = |member: &&Value| {
             let linked = member["link"] == "connected" || member["link"] == "self";
-            linked && member["registered"] == true && member["state"] == "ready"
+            linked && member["registered"] == true && member["inRing"] == true
         };
         ensure(members.iter().filter(there).count() == 3, || {
             format!("hub {number}: {page}")
