@@ -102,15 +102,17 @@ fn item(number: u32) -> ItemName {
     }
 }
 
-/// Inserts an item until that is acknowledged.
+/// Inserts an item until that is acknowledged. Without an idempotency key: a write with one asks the
+/// replicas of the ring before whether they hold it, for as long as keys are remembered.
 async fn acked(client: &Client, item: &ItemName) -> Outcome<Key> {
-    until("an insert is acknowledged", PATIENCE, async || match client
-        .insert(item, Some(&format!("once-{}", item.number)))
-        .await
-    {
-        Answer::Acked(key) => Some(key),
-        _ => None,
-    })
+    until(
+        "an insert is acknowledged",
+        PATIENCE,
+        async || match client.insert(item, None).await {
+            Answer::Acked(key) => Some(key),
+            _ => None,
+        },
+    )
     .await
 }
 
