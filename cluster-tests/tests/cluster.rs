@@ -100,7 +100,11 @@ async fn zookeeper_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "until hubs form a cluster"]
 async fn an_operator_goes_on_without_hubs_that_are_gone() {
     met(&recover::rehearse().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_goes_on_where_the_whole_ring_is_gone() {
+    met(&recover::alone().await);
 }

@@ -23,6 +23,44 @@ pub async fn rehearse() -> Bar {
     Bar::of("recover", outcome)
 }
 
+/// Runs it for a ring of one that has lost its member: a hub that waits to join goes on instead.
+pub async fn alone() -> Bar {
+    let outcome = match Cluster::new(1) {
+        Ok(cluster) => on(cluster, run_alone).await,
+        Err(failure) => Err(failure),
+    };
+    Bar::of("recover alone", outcome)
+}
+
+async fn run_alone(cluster: &mut Cluster) -> Outcome<String> {
+    start(cluster).await?;
+    channel(cluster, 1, CHANNEL).await?;
+    cluster.play("kill 1; add; start 2").await?;
+    let ops = Client::new(&cluster.hub(2)?.ops_url());
+    let gone = fqdn(1);
+    let found = until("the only member is away", PATIENCE, async || {
+        let found = json(&ops, Method::GET, "/internal/cluster/recover").await;
+        let (_, found) = found.ok()?;
+        (found["away"][0] == gone && found["choices"][0]["losses"].is_object()).then_some(found)
+    })
+    .await?;
+    let lost = &found["choices"][0]["losses"]["lost"];
+    ensure(lost["channels"] == 1, || {
+        format!("nobody else has a copy: {found}")
+    })?;
+    let path = format!(
+        "/internal/cluster/recover?without={gone}&ring={}",
+        found["ring"]
+    );
+    let (status, made) = json(&ops, Method::POST, &path).await?;
+    ensure(status == 200, || format!("{status} {made}"))?;
+    cluster
+        .play("wait until 2 ring 2; wait until 2 ready")
+        .await?;
+    acked(&cluster.hub(2)?.client(), &item(0)).await?;
+    Ok(format!("another hub went on with ring {}", made["version"]))
+}
+
 async fn json(client: &Client, method: Method, path: &str) -> Outcome<(u16, Value)> {
     let (status, body) = client.send(method, path).await?;
     let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
