@@ -43,6 +43,10 @@ pub enum ClusterCommand {
     ///
     /// Prints what there is to choose, and what would be lost by each choice. A member that is only
     /// away brings everything back when it starts again: leave one out only if its disk is lost.
+    ///
+    /// Where fewer than a read quorum of a channel's replicas stays, inserts with an
+    /// Idempotency-Key are refused until the keys from before are forgotten (10 minutes): nobody
+    /// knows whether they were used. Items that wait for a member to be decided go on waiting.
     #[command(after_long_help = CLUSTER_EXAMPLES)]
     Recover {
         /// A member that is gone for good; may be given several times
