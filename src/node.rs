@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -377,7 +378,6 @@ impl Starting<'_> {
             Arc::clone(&channels),
             Arc::clone(&peers),
             Arc::clone(clock),
-            began,
             limits.max_skew,
         ));
         let writes = Arc::new(Writes::new(
@@ -438,17 +438,16 @@ impl Starting<'_> {
         };
         self.life
             .enter(Phase::Warming("opening the store".to_owned()));
-        let opened = opener.open().await?;
+        let opened = opener.open(began).await?;
         self.local.set(Arc::clone(&opened.replica));
-        opener.warm(&opened).await;
         api.open(Core {
             channels: Arc::clone(&channels),
             writes,
             reads: Arc::clone(&reads),
         });
-        self.life.enter(Phase::Ready);
         let running = Running {
-            opener,
+            opener: Arc::new(opener),
+            warming: Mutex::default(),
             local: Arc::clone(self.local),
             life: Arc::clone(self.life),
             channels,
@@ -456,6 +455,7 @@ impl Starting<'_> {
             cluster: Arc::clone(cluster),
             confirming: confirming.abort_handle(),
         };
+        running.warm(opened);
         Ok((Arc::new(running), confirming))
     }
 }

@@ -22,7 +22,7 @@ mod write;
 pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
 pub use registry::{Channel, ChannelError, Channels, is_name};
-pub use repair::{Repair, Warmed};
+pub use repair::{Part, Repair, Warmed};
 pub use service::ReplicaService;
 pub use spoke_handle::LocalReplica;
 pub use write::{InsertError, WriteSettings, Writes, is_full, keyed_write_id};

@@ -41,8 +41,6 @@ pub struct Repair {
     peers: Arc<dyn Peers>,
     clock: Arc<HubClock>,
     max_skew: i64,
-    /// When this run began: earlier runs promised nothing about rings that came later.
-    began: Millis,
     /// Up to where the minutes were compared with each member.
     compared: Mutex<HashMap<Member, Millis>>,
 }
@@ -74,22 +72,21 @@ enum Undecided {
 }
 
 /// A part of what a node may have forgotten: the time of one ring.
-struct Part {
+#[derive(Debug, Clone)]
+pub struct Part {
     from: Millis,
     until: Millis,
     others: Vec<Member>,
 }
 
 impl Repair {
-    /// A repair of this node's replica, in a run that began, and had not registered, at `began`;
-    /// `max_skew` in milliseconds.
+    /// A repair of this node's replica; `max_skew` in milliseconds.
     pub fn new(
         view: Arc<RingView>,
         local: Arc<LocalReplica>,
         channels: Arc<Channels>,
         peers: Arc<dyn Peers>,
         clock: Arc<HubClock>,
-        began: Millis,
         max_skew: i64,
     ) -> Self {
         Self {
@@ -97,15 +94,14 @@ impl Repair {
             local,
             channels,
             peers,
-            began,
             clock,
             max_skew,
             compared: Mutex::default(),
         }
     }
 
-    /// The times of the rings that an earlier run of this node was in, newest first.
-    fn parts(&self) -> Vec<Part> {
+    /// The times of the rings that this node was in before `began`, newest first.
+    fn parts(&self, began: Millis) -> Vec<Part> {
         let tables = self.view.tables();
         let own = self.view.own();
         let mut until = Millis::MAX;
@@ -115,7 +111,7 @@ impl Repair {
                 continue;
             };
             let members = built.ring().members();
-            if members.contains(own) && from < self.began {
+            if members.contains(own) && from < began {
                 let others = members.iter().filter(|m| *m != own).cloned();
                 parts.push(Part {
                     from,
@@ -129,17 +125,41 @@ impl Repair {
     }
 
     /// Says to a replica which promises it may have forgotten: all of those about the times of rings
-    /// that it is in, with others.
-    pub fn forget(&self, replica: &Replica) {
-        let parts = self.parts();
-        let times = parts.iter().filter(|part| !part.others.is_empty());
-        replica.forget(times.map(|part| (part.from, part.until)).collect());
+    /// that this node was in, with others, before `began`. Gives them, for [`Self::learn`].
+    pub fn forget(&self, replica: &Replica, began: Millis) -> Vec<Part> {
+        let mut parts = self.parts(began);
+        parts.retain(|part| !part.others.is_empty());
+        replica.forget(parts.iter().map(|part| (part.from, part.until)).collect());
+        parts
+    }
+
+    /// Where a part ends as is known now: a later ring may have come since it was taken down, about
+    /// whose time nothing was promised before.
+    fn end_of(&self, replica: &Replica, part: &Part) -> Millis {
+        let tables = self.view.tables();
+        let starts = tables
+            .rings()
+            .iter()
+            .filter_map(hub_ring::BuiltRing::from_millis);
+        let next = starts
+            .map(Millis::new)
+            .filter(|start| *start > part.from)
+            .min();
+        let end = next.unwrap_or(Millis::MAX).min(part.until);
+        if end < part.until {
+            replica.forgotten_until(part.from, end);
+        }
+        end
     }
 
     /// Learns from the others what this node may have promised, ring by ring, and fetches what it
     /// should hold. Gives the parts that had to be left out because their members are gone.
-    pub async fn learn(&self, replica: &Arc<Replica>, told: impl Fn(Warmed)) -> Vec<String> {
-        let parts = self.parts();
+    pub async fn learn(
+        &self,
+        replica: &Arc<Replica>,
+        parts: Vec<Part>,
+        told: impl Fn(Warmed),
+    ) -> Vec<Part> {
         let mut warmed = Warmed {
             of: parts.len(),
             ..Warmed::default()
@@ -151,10 +171,9 @@ impl Repair {
                 told(warmed);
                 let mut heard = Vec::new();
                 for member in &waiting {
-                    let range = (
-                        part.from,
-                        part.until.min(self.clock.now().plus(self.max_skew * 2)),
-                    );
+                    let end = self.end_of(replica, &part);
+                    let near = self.clock.now().plus(self.max_skew * 2);
+                    let range = (part.from, end.min(near));
                     let merging = self.merge(
                         replica,
                         member,
@@ -176,12 +195,13 @@ impl Repair {
                 };
                 if !waiting.is_empty() && waiting.iter().all(gone) {
                     let names: Vec<&str> = waiting.iter().map(Member::as_str).collect();
-                    left_out.push(format!(
-                        "{} to {}: {}",
-                        part.from,
-                        part.until,
-                        names.join(", ")
-                    ));
+                    tracing::warn!(
+                        from = %part.from,
+                        members = names.join(", "),
+                        "the members that know what this node promised are gone"
+                    );
+                    self.end_of(replica, &part);
+                    left_out.push(part.clone());
                     break;
                 }
                 if !waiting.is_empty() {
@@ -189,7 +209,7 @@ impl Repair {
                 }
             }
             if waiting.is_empty() {
-                replica.learned((part.from, part.until));
+                replica.learned(part.from);
             }
             warmed.parts += 1;
             told(warmed);

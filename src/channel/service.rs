@@ -76,6 +76,18 @@ impl ReplicaService {
         }
     }
 
+    /// As [`Self::learn`], for those who must not wait for coordination: what is not known yet is
+    /// refused, and offered again.
+    fn begin_to_learn(&self, channel: &ChannelRef) {
+        if !self.channels.knows(channel) {
+            let (channels, name) = (Arc::clone(&self.channels), Arc::clone(&channel.name));
+            tokio::spawn(async move {
+                // Whoever offers again finds out what came of it.
+                let _ = channels.fetch(&name).await;
+            });
+        }
+    }
+
     /// The channels of which a member was a replica at some time between two.
     fn channels_of(&self, member: &Member, from: Millis, to: Millis) -> Vec<ChannelRef> {
         let tables = self.view.tables();
@@ -99,7 +111,7 @@ impl PeerService for ReplicaService {
         };
         let mut offered = Vec::with_capacity(requests.len());
         for request in requests {
-            self.learn(&request.channel).await;
+            self.begin_to_learn(&request.channel);
             let place = self.place(&request.channel, from);
             offered.push(Offered { request, place });
         }

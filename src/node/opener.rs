@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NodeError;
-use crate::channel::{ChannelPlacement, Channels, Repair, Warmed};
+use crate::channel::{ChannelPlacement, Channels, Part, Repair, Warmed};
 use crate::cluster::{Life, Phase, RingView};
 use crate::env::{HubClock, Millis};
 use crate::spoke::peers::Peers;
@@ -15,6 +15,9 @@ use crate::spoke::{
 
 /// A wall clock this far behind the clock mark, in milliseconds, is said to be wrong.
 const CLOCK_WRONG: i64 = 10_000;
+
+/// How often members that were gone are asked again.
+const RELEARN: Duration = Duration::from_secs(10);
 
 /// Opens the store, again and again if it must be.
 pub(super) struct Opener {
@@ -34,15 +37,17 @@ pub(super) struct Opener {
 /// A store that was opened, and its replica.
 pub(super) struct Opened {
     pub(super) replica: Arc<Replica>,
-    /// Whether nothing that was promised can be missing.
-    intact: bool,
+    /// What was promised and may be missing; `None` if nothing can be.
+    forgotten: Option<Vec<Part>>,
     /// The last time of which anything was promised before.
     mark: Millis,
 }
 
 impl Opener {
     /// Opens the store, and waits until its replica may keep its promises.
-    pub(super) async fn open(&self) -> Result<Opened, NodeError> {
+    ///
+    /// What it may have forgotten, if it has lost something, it promised before `began`.
+    pub(super) async fn open(&self, began: Millis) -> Result<Opened, NodeError> {
         let started = self.clock.boot();
         let path = self.path.clone();
         let (options, id, boot) = (self.options.clone(), self.id, self.boot);
@@ -78,9 +83,7 @@ impl Opener {
             self.view.own().clone(),
             self.settings,
         );
-        if !status.intact {
-            self.repair.forget(&replica);
-        }
+        let forgotten = (!status.intact).then(|| self.repair.forget(&replica, began));
         for item in undecided {
             self.settle(&replica, item);
         }
@@ -90,7 +93,7 @@ impl Opener {
         }
         Ok(Opened {
             replica,
-            intact: status.intact,
+            forgotten,
             mark,
         })
     }
@@ -99,6 +102,7 @@ impl Opener {
     fn settle(&self, replica: &Arc<Replica>, item: Undecided) {
         // What is in a channel that is gone is nobody's.
         let Some(channel) = self.channels.numbered(item.channel) else {
+            replica.give_up(&item);
             return;
         };
         let channel = (*channel).as_ref();
@@ -112,8 +116,8 @@ impl Opener {
         tokio::spawn(Arc::clone(replica).settle_own(item, channel, place));
     }
 
-    /// Brings a replica that was just opened up to date with the others.
-    pub(super) async fn warm(&self, opened: &Opened) {
+    /// Brings a replica that was just opened up to date with the others: then the node is ready.
+    pub(super) async fn warm(&self, opened: Opened) {
         let replica = &opened.replica;
         let told = |warmed: Warmed| {
             let Warmed {
@@ -127,20 +131,23 @@ impl Opener {
                 "{parts} of {of} parts, {seen} items looked at, {fetched} fetched ({bytes} bytes)"
             )));
         };
-        if opened.intact {
+        let Some(forgotten) = opened.forgotten else {
             // The skew on both sides of what the mark was worth.
             let since = opened.mark.minus(10_000);
             self.repair.catch_up(replica, since, told).await;
+            self.life.enter(Phase::Ready);
             return;
+        };
+        let mut left_out = self.repair.learn(replica, forgotten, told).await;
+        self.life.enter(Phase::Ready);
+        // Those who are gone may come back.
+        while !left_out.is_empty() {
+            tokio::time::sleep(RELEARN).await;
+            left_out = self.repair.learn(replica, left_out, |_| {}).await;
         }
-        let left_out = self.repair.learn(replica, told).await;
-        if left_out.is_empty() {
-            match replica.made_whole().await {
-                Ok(()) => tracing::info!("what may have been lost was fetched from the others"),
-                Err(error) => tracing::warn!(%error, "could not take down that nothing is missing"),
-            }
-        } else {
-            tracing::warn!(parts = ?left_out, "the members that know these times are gone");
+        match replica.made_whole().await {
+            Ok(()) => tracing::info!("what may have been lost was fetched from the others"),
+            Err(error) => tracing::warn!(%error, "could not take down that nothing is missing"),
         }
     }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::opener::Opener;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use super::opener::{Opened, Opener};
 use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads, Repair};
 use crate::cluster::{Cluster, Life, Phase};
 use crate::item::ItemKey;
@@ -20,18 +23,35 @@ const REOPEN_MAX: Duration = Duration::from_secs(5);
 
 /// A node that serves.
 pub(super) struct Running {
-    pub(super) opener: Opener,
+    pub(super) opener: Arc<Opener>,
+    /// What brings the present store up to date.
+    pub(super) warming: Mutex<Option<AbortHandle>>,
     pub(super) local: Arc<LocalReplica>,
     pub(super) life: Arc<Life>,
     pub(super) channels: Arc<Channels>,
     pub(super) reads: Arc<Reads>,
     pub(super) cluster: Arc<Cluster>,
-    pub(super) confirming: tokio::task::AbortHandle,
+    pub(super) confirming: AbortHandle,
 }
 
 impl Running {
+    /// Brings the store that was just opened up to date, in the background: the store may fail again
+    /// while that lasts.
+    pub(super) fn warm(&self, opened: Opened) {
+        let opener = Arc::clone(&self.opener);
+        let task = tokio::spawn(async move { opener.warm(opened).await });
+        *self.warming.lock() = Some(task.abort_handle());
+    }
+
+    fn stop_warming(&self) {
+        if let Some(task) = self.warming.lock().take() {
+            task.abort();
+        }
+    }
+
     /// Opens a store that has failed again, until it opens.
     async fn reopen(&self, reason: String) {
+        self.stop_warming();
         self.life.enter(Phase::Failed(reason));
         if let Some(failed) = self.local.take() {
             // Two stores on the same files would undo each other's work.
@@ -39,11 +59,12 @@ impl Running {
         }
         let mut pause = Duration::from_secs(1);
         loop {
-            match self.opener.open().await {
+            // All that the store promised until now may be lost with it.
+            let began = self.opener.clock.now();
+            match self.opener.open(began).await {
                 Ok(opened) => {
                     self.local.set(Arc::clone(&opened.replica));
-                    self.opener.warm(&opened).await;
-                    self.life.enter(Phase::Ready);
+                    self.warm(opened);
                     return;
                 }
                 Err(error) => {
@@ -87,6 +108,7 @@ impl Running {
     }
 
     pub(super) async fn close(&self) {
+        self.stop_warming();
         if let Some(replica) = self.local.take() {
             close(replica).await;
         }

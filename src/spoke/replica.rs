@@ -108,6 +108,8 @@ pub struct Replica {
     staged: Mutex<HashMap<WriteId, copies::Staged>>,
     /// Key times about which this replica may have forgotten promises.
     forgotten: RwLock<Vec<(Millis, Millis)>>,
+    /// Whether the store was closed: what is under way here has nobody to answer to.
+    closed: AtomicBool,
     /// Whether this node's clock is too far from the others' to promise anything by it.
     clock_off: AtomicBool,
     marking: AtomicBool,
@@ -151,6 +153,7 @@ impl Replica {
             dedup,
             staged: Mutex::default(),
             forgotten: RwLock::default(),
+            closed: AtomicBool::new(false),
             clock_off: AtomicBool::new(false),
             marking: AtomicBool::new(false),
         });
@@ -251,9 +254,19 @@ impl Replica {
         *self.forgotten.write() = times;
     }
 
-    /// It has learned again what was promised about a time that was given to [`Self::forget`].
-    pub fn learned(&self, time: (Millis, Millis)) {
-        self.forgotten.write().retain(|other| *other != time);
+    /// It has learned again what was promised about the time that was given to [`Self::forget`] and
+    /// begins there.
+    pub fn learned(&self, from: Millis) {
+        self.forgotten.write().retain(|time| time.0 != from);
+    }
+
+    /// The time that was given to [`Self::forget`] and begins there ends earlier than was known then:
+    /// what comes later an earlier self promised nothing about.
+    pub fn forgotten_until(&self, from: Millis, until: Millis) {
+        let mut forgotten = self.forgotten.write();
+        for time in forgotten.iter_mut().filter(|time| time.0 == from) {
+            time.1 = until.min(time.1);
+        }
     }
 
     /// The key times that were given to [`Self::forget`] and not learned again.
@@ -271,6 +284,16 @@ impl Replica {
     pub fn votes_between(&self, from: Millis, to: Millis) -> bool {
         let forgotten = self.forgotten.read();
         !forgotten.iter().any(|(f, t)| *f < to && from < *t)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Gives up an undecided item of a channel that is gone: it is nobody's.
+    pub fn give_up(&self, item: &Undecided) {
+        self.dedup.failed(item.write_id, Some(&item.key));
+        self.channel(item.channel).lock().decided(&item.key);
     }
 
     /// Takes up whether this node's clock is near enough to the others': while it is not, nothing is
@@ -357,6 +380,7 @@ impl Replica {
     /// Stores what is queued and closes the store in order; says whether nothing touches its files
     /// any more. Waits for the disk.
     pub fn close(&self) -> bool {
+        self.closed.store(true, Ordering::Release);
         self.write_down_decided();
         self.store.close(self.clock.now())
     }

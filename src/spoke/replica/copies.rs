@@ -17,9 +17,7 @@ use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Reason;
 use crate::spoke::dedup::Copy;
 use crate::spoke::ids::WriteId;
-use crate::spoke::peers::{
-    AppendAnswer, AppendRequest, PeerPayload, Refusal, SettleAnswer, SettleRequest,
-};
+use crate::spoke::peers::{AppendAnswer, AppendRequest, Refusal, SettleAnswer, SettleRequest};
 
 /// The first pause before a replica is asked again, and the longest.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -45,6 +43,8 @@ pub(super) enum Second {
     Dead((Millis, Frontier)),
     /// The key is dead, and that member coordinates the write itself, under that higher key.
     Theirs(Member, ItemKey),
+    /// The store was closed: whoever opens it again settles the item.
+    Closed,
 }
 
 impl Replica {
@@ -120,6 +120,9 @@ impl Replica {
                 Some(answered) = asking.next() => answered,
                 () = changed => continue,
             };
+            if self.is_closed() {
+                return Second::Closed;
+            }
             match answer {
                 Ok(AppendAnswer::Stored) => return Second::Stored(member),
                 Ok(AppendAnswer::Duplicate(held)) => return Second::Elsewhere(held),
@@ -192,13 +195,13 @@ impl Replica {
                         return;
                     }
                     let request = self.offer_of(writing, key, true);
-                    if request.body.payload == PeerPayload::Staged {
-                        let payload = writing.payload.clone();
-                        // If it does not arrive the append says so.
-                        let _ = self.peers.stage(&member, writing.write_id, payload).await;
-                    }
                     match self.peers.append(&member, request).await {
                         Ok(AppendAnswer::Stored | AppendAnswer::Duplicate(_)) => return,
+                        Ok(AppendAnswer::NotNow(Reason::NoPayload)) => {
+                            let payload = writing.payload.clone();
+                            // If it does not arrive the append says so again.
+                            let _ = self.peers.stage(&member, writing.write_id, payload).await;
+                        }
                         _ => tokio::time::sleep(pause).await,
                     }
                     pause *= 4;

@@ -10,7 +10,8 @@ use hub_ring::{Member, read_quorum};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::{EarlierSet, KeyPlacement, Replica, Stored, Write, WriteError};
+use super::{EarlierSet, Replica, Stored, Write, WriteError};
+use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::dedup::{Dedup, Known};
 use crate::spoke::ids::{ChannelId, WriteId};
@@ -117,8 +118,18 @@ impl Replica {
     pub(super) async fn settle_earlier(
         self: &Arc<Self>,
         write: &Write,
-        place: &dyn KeyPlacement,
+        sets: &[EarlierSet],
     ) -> Result<Option<ItemKey>, WriteError> {
+        for set in sets {
+            if let Some(key) = self.settle_with(write, set).await? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The earliest key time under which a write may have been tried.
+    pub(super) fn may_have_begun(&self, write: &Write) -> Millis {
         let now = self.clock.now();
         let since = if write.keyed {
             now.minus(self.settings.dedup_window)
@@ -126,13 +137,7 @@ impl Replica {
             write.began.min(now)
         };
         // A coordinator whose clock is behind stamps earlier than the write began by another's.
-        let since = since.minus(self.settings.limits.max_skew);
-        for set in place.earlier_sets(since, now) {
-            if let Some(key) = self.settle_with(write, &set).await? {
-                return Ok(Some(key));
-            }
-        }
-        Ok(None)
+        since.minus(self.settings.limits.max_skew)
     }
 
     /// Asks a read quorum of an earlier set.

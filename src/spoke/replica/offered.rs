@@ -159,8 +159,14 @@ impl Replica {
             (false, held) => (held, promised),
         };
         match decide(&offer, &held, &frontier, &standing, limits) {
-            Verdict::Yes => return Step::Now(AppendAnswer::Stored),
-            Verdict::Duplicate(key) => return Step::Now(AppendAnswer::Duplicate(key)),
+            Verdict::Yes => {
+                self.unstage(body.write_id);
+                return Step::Now(AppendAnswer::Stored);
+            }
+            Verdict::Duplicate(key) => {
+                self.unstage(body.write_id);
+                return Step::Now(AppendAnswer::Duplicate(key));
+            }
             Verdict::Covered {
                 frontier,
                 clock,

@@ -6,6 +6,7 @@ use super::Replica;
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Promises;
+use crate::spoke::directory::Direction;
 use crate::spoke::ids::ChannelId;
 use crate::spoke::index::{Entry, ReadMode};
 use crate::spoke::peers::{Report, ReportRequest};
@@ -62,26 +63,40 @@ impl Replica {
         if request.limit == 0 {
             return Ok(report);
         }
-        let range = Range {
+        let mut range = Range {
             channel,
             from: request.from,
             to: request.to,
             direction: request.direction,
             limit: request.limit,
         };
-        let entries = self
-            .reading(move |store, mode| store.range(&range, mode))
-            .await?;
-        if entries.len() >= request.limit {
-            report.complete_to = entries.last().map(|entry| entry.key);
-        }
         // What was stamped here above the frontier may be undecided, or may have been when the
         // frontier was taken: another replica reports it if it is not.
         let told = |entry: &&Entry| {
             request.undecided || !entry.flags.pending || frontier.covers(&entry.key)
         };
-        report.keys = entries.iter().filter(told).map(|entry| entry.key).collect();
-        Ok(report)
+        loop {
+            let entries = self
+                .reading(move |store, mode| store.range(&range, mode))
+                .await?;
+            report
+                .keys
+                .extend(entries.iter().filter(told).map(|entry| entry.key));
+            let last = entries.last().map(|entry| entry.key);
+            let Some(last) = last.filter(|_| entries.len() >= range.limit) else {
+                return Ok(report);
+            };
+            if report.keys.len() >= request.limit {
+                report.complete_to = Some(last);
+                return Ok(report);
+            }
+            // What is not told uses up nothing of the limit.
+            range.limit = request.limit - report.keys.len();
+            match range.direction {
+                Direction::Ascending => range.from = last.successor(),
+                Direction::Descending => range.to = last,
+            }
+        }
     }
 
     /// The frontier of a channel as it is reported to readers.

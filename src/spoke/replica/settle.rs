@@ -75,7 +75,12 @@ impl Replica {
         if up_to.millis() > clock.plus(2 * limits.max_skew) {
             return Look::Answer(SettleAnswer::NotFinal);
         }
-        if !self.votes_at(up_to.millis().minus(1)) || !self.votes_at(up_to.millis()) {
+        // Whoever asks about no key may have had it stored at any time of the dedup window.
+        let since = match request.key {
+            Some(_) => up_to.millis().minus(1),
+            None => clock.minus(self.settings.dedup_window + 2 * limits.max_skew),
+        };
+        if !self.votes_between(since, up_to.millis().plus(1)) {
             return Look::Answer(SettleAnswer::NotFinal);
         }
         promises.raise(up_to);
@@ -125,6 +130,9 @@ impl Replica {
             let Some((member, answer)) = asking.next().await else {
                 break None;
             };
+            if self.is_closed() {
+                return;
+            }
             match answer {
                 Ok(SettleAnswer::Held(key)) => break Some(key),
                 Ok(SettleAnswer::No) => denials += 1,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::copies::Second;
 use super::keyed::{Attempt, digest};
-use super::{KeyPlacement, Replica};
+use super::{EarlierSet, KeyPlacement, Replica};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::accept::{Held, Offer, Promises, Reason, Standing, Verdict, decide};
@@ -114,6 +114,11 @@ pub(super) struct Writing {
     pub(super) digest: u128,
     pub(super) until: Instant,
     pub(super) place: Arc<dyn KeyPlacement>,
+    /// Since when it may have been tried, and which earlier sets were asked about that.
+    since: Millis,
+    settled: Vec<EarlierSet>,
+    /// Whether this node is the whole replica set.
+    alone: bool,
 }
 
 impl Writing {
@@ -178,13 +183,20 @@ impl Replica {
             0
         };
         // Where there are others to coordinate, two tries may meet here.
-        let tried = write.keyed || write.again || !place.others(self.clock.now()).is_empty();
+        let alone = place.others(self.clock.now()).is_empty();
+        let tried = write.keyed || write.again || !alone;
         if tried && let Some(stored) = self.earlier_try(&write, digest).await? {
             return Ok(stored);
         }
         // Until the store has it nothing is stored, whatever ends this: the next try is a new one.
         let attempt = tried.then(|| Attempt::new(&self.dedup, write.write_id));
-        if tried && let Some(key) = self.settle_earlier(&write, &*place).await? {
+        let since = self.may_have_begun(&write);
+        let settled = if tried {
+            place.earlier_sets(since, self.clock.now())
+        } else {
+            Vec::new()
+        };
+        if let Some(key) = self.settle_earlier(&write, &settled).await? {
             let (id, channel) = (write.write_id, write.channel.id);
             let now = self.clock.now();
             self.dedup.elsewhere(id, write.keyed, channel, key, now);
@@ -202,8 +214,11 @@ impl Replica {
             digest,
             until: write.until,
             place,
+            since,
+            settled,
+            alone,
         };
-        if writing.place.others(self.clock.now()).is_empty() {
+        if alone {
             // The only copy there is to be is its own proof.
             let stamped = self.stamp(&writing, None).await?;
             if let Some(attempt) = attempt {
@@ -321,6 +336,12 @@ impl Replica {
                     self.dedup.begun_again(id, &key);
                     not_before = Some(above);
                 }
+                Second::Closed => {
+                    say(Err(WriteError::Unknown {
+                        reason: "the store was closed".to_owned(),
+                    }));
+                    return;
+                }
                 Second::Theirs(member, held) => {
                     let outcome = match self.drop_own(&writing, key).await {
                         Ok(()) => {
@@ -411,6 +432,13 @@ impl Replica {
             }
             Copy::Storing(_) | Copy::Pending(_) => return Stamped::InFlight,
             Copy::None => {}
+        }
+        // The ring may have changed since the write began here: then it begins anew, and asks whom it
+        // must.
+        let changed = place.others(key.millis).is_empty() != writing.alone
+            || (!writing.alone && place.earlier_sets(writing.since, key.millis) != writing.settled);
+        if changed {
+            return Stamped::Done(Err(WriteError::NotNow(Reason::NotPlaced)));
         }
         let from = place.stamps_from(key.millis);
         if clock < from {
