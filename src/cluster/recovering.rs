@@ -210,7 +210,16 @@ impl Cluster {
         // By a fresh clock: that write has returned.
         let from = self.policy.from_millis(self.clock.now().get());
         keeping::complete(self, version, from).await?;
-        Ok(self.view().history().map(version).cloned().unwrap_or(map))
+        let dated = |history: &RingHistory| {
+            let made = history.map(version).cloned();
+            made.filter(|map| map.from_millis().is_some())
+        };
+        if let Some(made) = dated(&self.view().history()) {
+            return Ok(made);
+        }
+        // The keeper was faster, and this node has not heard of it yet.
+        let found = self.coordination.rings().await?;
+        Ok(dated(&found.history).unwrap_or(map))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use http::Method;
 
-use crate::harness::{Answer, Hub, Setup, hub_command};
+use crate::harness::{Answer, Hub, Setup, free_address, hub_command};
 
 /// What the README says before every path.
 const BASE: &str = "http://localhost:8080";
@@ -69,7 +69,8 @@ async fn curl(hub: &Hub, words: &[String]) -> Answer {
 
 #[tokio::test]
 async fn every_command_of_the_tour_works() {
-    let hub = Setup::new().start().await;
+    let ops = free_address();
+    let hub = Setup::new().set("OPS_LISTEN", ops).start().await;
     let (mut asked, mut ran) = (0, 0);
     for command in commands() {
         // What a pipe ends in only shortens what is shown.
@@ -88,6 +89,7 @@ async fn every_command_of_the_tour_works() {
         let mut process = hub_command()
             .args(&program[1..])
             .env("HUB_URL", hub.base())
+            .env("HUB_OPS_URL", format!("http://{ops}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
