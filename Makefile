@@ -23,7 +23,7 @@ cluster: ## Run NODES (4) hubs, ZooKeeper and HAProxy on http://localhost:8080, 
 build: ## Build the hub for use
 	$(CARGO) build --release --locked --package hub
 
-test: ## Run every test (on Debian it installs ZooKeeper, HAProxy and nftables)
+test: ## Run every test (on Debian it installs ZooKeeper, HAProxy, nftables and dnsmasq)
 	./tools/test.sh
 
 check: tools ## Formatting, lints, docs, licences and sources
@@ -45,7 +45,7 @@ rehearse: ## Put hubs under faults at full size (long; some of it needs root)
 	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
-	$(CARGO) test --release --locked --package hub --test api -- --ignored
+	$(CARGO) test --release --locked --package hub --lib --test api -- --ignored
 
 audit: tools ## Look for advisories against dependencies (needs a network)
 	$(CARGO) deny check advisories

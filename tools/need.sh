@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network]...
+# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network|dns]...
 # On Debian and Ubuntu it installs what is missing, and nothing else; elsewhere it says what to do.
 set -euo pipefail
 
@@ -38,8 +38,14 @@ for needed in "$@"; do
             elsewhere+=("nftables: put nft on the PATH")
         }
         ;;
+    dns)
+        has dnsmasq || {
+            packages+=(dnsmasq-base)
+            elsewhere+=("dnsmasq: put dnsmasq on the PATH")
+        }
+        ;;
     *)
-        echo "need.sh: $needed: not one of zookeeper, haproxy, network" >&2
+        echo "need.sh: $needed: not one of zookeeper, haproxy, network, dns" >&2
         exit 2
         ;;
     esac

@@ -3,9 +3,11 @@
 # ZooKeeper and HAProxy, which are installed on Debian and Ubuntu if they are not there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Where Debian keeps the programs of administrators.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 cargo=${CARGO:-cargo}
 
-./tools/need.sh zookeeper haproxy network
+./tools/need.sh zookeeper haproxy network dns
 "$cargo" fmt --all --check
 # The hub itself first: the tests of cluster-tests start it as a process, and put it under faults.
 "$cargo" build --locked --package hub --features faults
