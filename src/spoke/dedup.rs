@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::accept::Held;
-use super::ids::{ChannelId, WriteId};
+use super::ids::WriteId;
 use super::store::RECALL;
 use crate::env::Millis;
 use crate::item::ItemKey;
@@ -56,9 +56,9 @@ enum State {
     /// Held as the coordinator's own copy, undecided.
     Pending(ItemKey),
     /// Under which key, and since when.
-    Stored(ChannelId, ItemKey, Millis),
+    Stored(ItemKey, Millis),
     /// Committed under that key, by copies of others, as they said then.
-    Elsewhere(ChannelId, ItemKey, Millis),
+    Elsewhere(ItemKey, Millis),
 }
 
 /// What is known of a write that begins.
@@ -67,7 +67,7 @@ pub enum Known {
     /// Nothing: the caller tries it, and says how it ended.
     New,
     /// It is stored under that key.
-    Stored(ChannelId, ItemKey),
+    Stored(ItemKey),
     /// Somebody tries it now; this is notified when that has ended.
     Undecided(Arc<Notify>),
     /// Nothing, and no more can be remembered now.
@@ -122,9 +122,7 @@ impl Dedup {
         let room = inner.keyed < self.entries_max;
         match inner.writes.get_mut(&id) {
             Some(write) => match write.state {
-                State::Stored(channel, key, _) | State::Elsewhere(channel, key, _) => {
-                    Known::Stored(channel, key)
-                }
+                State::Stored(key, _) | State::Elsewhere(key, _) => Known::Stored(key),
                 _ => Known::Undecided(Arc::clone(write.changed.get_or_insert_default())),
             },
             None if keyed && !room => Known::NoRoom,
@@ -143,8 +141,8 @@ impl Dedup {
             None | Some(State::Begun) => Copy::None,
             Some(State::Storing(key)) => Copy::Storing(key),
             Some(State::Pending(key)) => Copy::Pending(key),
-            Some(State::Stored(_, key, _)) => Copy::Stored(key),
-            Some(State::Elsewhere(_, key, _)) => Copy::Elsewhere(key),
+            Some(State::Stored(key, _)) => Copy::Stored(key),
+            Some(State::Elsewhere(key, _)) => Copy::Elsewhere(key),
         }
     }
 
@@ -169,28 +167,21 @@ impl Dedup {
     }
 
     /// It is stored.
-    pub fn stored(&self, id: WriteId, keyed: bool, channel: ChannelId, key: ItemKey, now: Millis) {
+    pub fn stored(&self, id: WriteId, keyed: bool, key: ItemKey, now: Millis) {
         let mut inner = self.inner.lock();
-        inner.set(id, keyed, State::Stored(channel, key, now));
+        inner.set(id, keyed, State::Stored(key, now));
         inner.order[usize::from(!keyed)].push_back((now, id));
     }
 
     /// It is committed under that key, and this replica has no copy.
-    pub fn elsewhere(
-        &self,
-        id: WriteId,
-        keyed: bool,
-        channel: ChannelId,
-        key: ItemKey,
-        now: Millis,
-    ) {
+    pub fn elsewhere(&self, id: WriteId, keyed: bool, key: ItemKey, now: Millis) {
         let mut inner = self.inner.lock();
         let known = inner.writes.get(&id).map(|write| write.state);
         // A copy has come meanwhile, or comes now.
         if matches!(known, Some(State::Stored(..) | State::Storing(_))) {
             return;
         }
-        inner.set(id, keyed, State::Elsewhere(channel, key, now));
+        inner.set(id, keyed, State::Elsewhere(key, now));
         inner.order[usize::from(!keyed)].push_back((now, id));
     }
 
@@ -256,7 +247,7 @@ impl Inner {
                 let state = self.writes.get(&id).map(|write| write.state);
                 if matches!(
                     state,
-                    Some(State::Stored(_, _, since) | State::Elsewhere(_, _, since)) if since == at
+                    Some(State::Stored(_, since) | State::Elsewhere(_, since)) if since == at
                 ) {
                     self.remove(id);
                 }
@@ -280,9 +271,9 @@ mod tests {
             dedup.begin(WriteId(1), true, NOW),
             Known::Undecided(_)
         ));
-        dedup.stored(WriteId(1), true, ChannelId(1), ItemKey::MIN, NOW);
+        dedup.stored(WriteId(1), true, ItemKey::MIN, NOW);
         let known = dedup.begin(WriteId(1), true, NOW.plus(1000));
-        assert!(matches!(known, Known::Stored(ChannelId(1), ItemKey::MIN)));
+        assert!(matches!(known, Known::Stored(ItemKey::MIN)));
         assert!(matches!(
             dedup.begin(WriteId(1), true, NOW.plus(1001)),
             Known::New
@@ -293,8 +284,8 @@ mod tests {
     fn an_id_that_was_used_again_is_remembered_from_its_last_use_on() {
         let dedup = Dedup::new(1000, 1 << 20);
         // As they are found at a start.
-        dedup.stored(WriteId(1), true, ChannelId(1), ItemKey::MIN, NOW);
-        dedup.stored(WriteId(1), true, ChannelId(1), ItemKey::MIN, NOW.plus(900));
+        dedup.stored(WriteId(1), true, ItemKey::MIN, NOW);
+        dedup.stored(WriteId(1), true, ItemKey::MIN, NOW.plus(900));
         let known = dedup.begin(WriteId(1), true, NOW.plus(1500));
         assert!(matches!(known, Known::Stored(..)));
     }
@@ -312,7 +303,7 @@ mod tests {
         let dedup = Dedup::new(1000, 2 * ENTRY_BYTES);
         for id in [1, 2] {
             assert!(matches!(dedup.begin(WriteId(id), true, NOW), Known::New));
-            dedup.stored(WriteId(id), true, ChannelId(1), ItemKey::MIN, NOW);
+            dedup.stored(WriteId(id), true, ItemKey::MIN, NOW);
         }
         assert!(matches!(dedup.begin(WriteId(3), true, NOW), Known::NoRoom));
         assert!(matches!(

@@ -127,8 +127,8 @@ impl Replica {
     ) -> (Arc<Self>, Vec<Undecided>) {
         let floor = Frontier::before(store.mark().plus(2 * settings.limits.max_skew));
         let dedup = Dedup::new(settings.dedup_window, settings.dedup_bytes);
-        for (channel, key, write_id, flags) in store.recent_writes() {
-            dedup.stored(write_id, flags.keyed, channel, key, key.millis);
+        for (_, key, write_id, flags) in store.recent_writes() {
+            dedup.stored(write_id, flags.keyed, key, key.millis);
         }
         let undecided = store.undecided();
         let mut channels: HashMap<ChannelId, Promises> = HashMap::new();

@@ -10,12 +10,12 @@ use hub_ring::{Member, read_quorum};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::{EarlierSet, Replica, Stored, Write, WriteError};
+use super::{EarlierSet, KeyPlacement, Replica, Stored, Write, WriteError};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, Payload};
 use crate::spoke::dedup::{Dedup, Known};
-use crate::spoke::ids::{ChannelId, WriteId};
-use crate::spoke::peers::{SettleAnswer, SettleRequest};
+use crate::spoke::ids::WriteId;
+use crate::spoke::peers::{ChannelRef, GetAnswer, SettleAnswer, SettleRequest};
 use crate::spoke::store::ReadError;
 
 /// The pause before a member of an earlier set is asked again.
@@ -53,21 +53,14 @@ impl Drop for Attempt<'_> {
 
 impl Replica {
     /// What an earlier try of a write came to; `None` if there was none here.
-    pub(super) async fn earlier_try(
-        &self,
-        write: &Write,
-        digest: u128,
-    ) -> Result<Option<Stored>, WriteError> {
+    pub(super) async fn earlier_try(&self, write: &Write) -> Result<Option<Stored>, WriteError> {
         let (id, keyed) = (write.write_id, write.keyed);
         let waiting = async {
             loop {
                 match self.dedup.begin(id, keyed, self.clock.now()) {
                     Known::New => return Ok(None),
                     Known::NoRoom => return Err(WriteError::NoRoomForKey),
-                    Known::Stored(channel, key) if keyed => {
-                        return self.same_payload(channel, key, digest).await.map(Some);
-                    }
-                    Known::Stored(_, key) => {
+                    Known::Stored(key) => {
                         let repeated = true;
                         return Ok(Some(Stored { key, repeated }));
                     }
@@ -94,23 +87,29 @@ impl Replica {
         })
     }
 
-    async fn same_payload(
+    /// Whether what is stored under a key has another payload than the one of that digest. An item
+    /// that is gone again, with its channel, is as good as the same: its key is still the answer.
+    pub(super) async fn is_other(
         &self,
-        channel: ChannelId,
+        channel: &ChannelRef,
         key: ItemKey,
         digest: u128,
-    ) -> Result<Stored, WriteError> {
+        place: &dyn KeyPlacement,
+    ) -> Result<bool, WriteError> {
         let unknown = |error: ReadError| WriteError::Unknown {
             reason: error.to_string(),
         };
-        match self.get(channel, key).await.map_err(unknown)? {
-            Some(item) if item.head.digest != digest => Err(WriteError::KeyReused),
-            // Gone again, with its channel: the key it had is still the answer.
-            _ => Ok(Stored {
-                key,
-                repeated: true,
-            }),
+        if let Some(item) = self.get(channel.id, key).await.map_err(unknown)? {
+            return Ok(item.head.digest != digest);
         }
+        // Committed by others' copies.
+        for member in place.others(key.millis) {
+            let answer = self.peers.get(&member, channel.clone(), key).await;
+            if let Ok(GetAnswer::Found(item)) = answer {
+                return Ok(item.body.digest != digest);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes sure that a write which may have been tried before the channel's set of members changed

@@ -230,7 +230,7 @@ impl Replica {
             match &result {
                 Ok(()) => {
                     let now = replica.clock.now();
-                    replica.dedup.stored(id, keyed, channel, key, now);
+                    replica.dedup.stored(id, keyed, key, now);
                     state.lock().decided(&key);
                     replica.unstage(id);
                 }

@@ -159,9 +159,9 @@ impl Replica {
         }
         match held {
             Some(key) if key == item.key => {
-                self.dedup.stored(id, keyed, channel.id, key, now);
+                self.dedup.stored(id, keyed, key, now);
             }
-            Some(key) => self.dedup.elsewhere(id, keyed, channel.id, key, now),
+            Some(key) => self.dedup.elsewhere(id, keyed, key, now),
             None => self.dedup.failed(id, Some(&item.key)),
         }
         self.own_decided(channel, &item.key);

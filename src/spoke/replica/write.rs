@@ -177,15 +177,25 @@ impl Replica {
         write: Write,
         place: Arc<dyn KeyPlacement>,
     ) -> Result<Stored, WriteError> {
-        let digest = if write.keyed {
-            digest(&write.payload)
-        } else {
-            0
-        };
+        let (keyed, channel) = (write.keyed, write.channel.clone());
+        let digest = if keyed { digest(&write.payload) } else { 0 };
+        let stored = self.coordinated(write, digest, Arc::clone(&place)).await?;
+        if keyed && stored.repeated && self.is_other(&channel, stored.key, digest, &*place).await? {
+            return Err(WriteError::KeyReused);
+        }
+        Ok(stored)
+    }
+
+    async fn coordinated(
+        self: &Arc<Self>,
+        write: Write,
+        digest: u128,
+        place: Arc<dyn KeyPlacement>,
+    ) -> Result<Stored, WriteError> {
         // Where there are others to coordinate, two tries may meet here.
         let alone = place.others(self.clock.now()).is_empty();
         let tried = write.keyed || write.again || !alone;
-        if tried && let Some(stored) = self.earlier_try(&write, digest).await? {
+        if tried && let Some(stored) = self.earlier_try(&write).await? {
             return Ok(stored);
         }
         // Until the store has it nothing is stored, whatever ends this: the next try is a new one.
@@ -197,9 +207,8 @@ impl Replica {
             Vec::new()
         };
         if let Some(key) = self.settle_earlier(&write, &settled).await? {
-            let (id, channel) = (write.write_id, write.channel.id);
-            let now = self.clock.now();
-            self.dedup.elsewhere(id, write.keyed, channel, key, now);
+            let (id, now) = (write.write_id, self.clock.now());
+            self.dedup.elsewhere(id, write.keyed, key, now);
             return Ok(Stored {
                 key,
                 repeated: true,
@@ -308,8 +317,7 @@ impl Replica {
                     let dropped = self.drop_own(&writing, key).await;
                     if dropped.is_ok() {
                         let (keyed, now) = (writing.keyed, self.clock.now());
-                        let channel = writing.channel.id;
-                        self.dedup.elsewhere(id, keyed, channel, held, now);
+                        self.dedup.elsewhere(id, keyed, held, now);
                     }
                     say(dropped.map(|()| Stored {
                         key: held,
@@ -359,9 +367,8 @@ impl Replica {
 
     /// Takes up that a second copy of an item stamped here exists.
     pub(super) fn commit(&self, writing: &Writing, key: ItemKey) {
-        let (id, channel) = (writing.write_id, writing.channel.id);
-        let now = self.clock.now();
-        self.dedup.stored(id, writing.keyed, channel, key, now);
+        let (id, now) = (writing.write_id, self.clock.now());
+        self.dedup.stored(id, writing.keyed, key, now);
         self.own_decided(&writing.channel, &key);
     }
 
@@ -492,7 +499,7 @@ impl Replica {
             match &result {
                 Ok(()) if alone => {
                     let now = replica.clock.now();
-                    replica.dedup.stored(id, keyed, channel_id, key, now);
+                    replica.dedup.stored(id, keyed, key, now);
                     promises.lock().decided(&key);
                 }
                 // Nobody knows: it stays pending until the store has been opened again.

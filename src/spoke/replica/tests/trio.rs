@@ -224,8 +224,15 @@ impl Peers for Link {
         })
     }
 
-    async fn get(&self, to: &Member, _: ChannelRef, _: ItemKey) -> Result<GetAnswer, PeerError> {
-        unreachable!("{}", to.as_str())
+    async fn get(&self, to: &Member, c: ChannelRef, key: ItemKey) -> Result<GetAnswer, PeerError> {
+        self.carry(to, move |replica| async move {
+            match replica.item_for_peer(c.id, key).await {
+                Ok(Some(item)) => GetAnswer::Found(item),
+                Ok(None) => GetAnswer::No,
+                Err(error) => GetAnswer::Unknown(error.to_string()),
+            }
+        })
+        .await
     }
 
     async fn digests(&self, to: &Member, _: Millis, _: Millis) -> Result<Vec<Digest>, PeerError> {
