@@ -37,7 +37,7 @@ fn the_small_sizes_hold_in_every_state() {
 }
 
 #[test]
-#[ignore = "takes minutes: `make rehearse`"]
+#[ignore = "takes minutes: make rehearse runs the same sizes by the program's --full"]
 fn the_full_sizes_hold_in_every_state() {
     explore(scopes::full());
 }

@@ -432,14 +432,6 @@ impl Repair {
         }
     }
 
-    /// A member was away: what it has done since is compared once more, from a time on.
-    pub fn compare_again(&self, member: &Member, from: Millis) {
-        let mut compared = self.compared.lock();
-        if let Some(known) = compared.get_mut(member) {
-            *known = from.min(*known);
-        }
-    }
-
     /// The members of all rings but this one.
     fn others(&self) -> BTreeSet<Member> {
         let history = self.view.history();

@@ -8,7 +8,7 @@ use crate::spoke::peers::Peers as _;
 const FOR: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement; docs/adr/0009-peer-protocol.md has its numbers"]
+#[ignore = "a measurement: make rehearse runs it; docs/adr/0009-peer-protocol.md has numbers"]
 async fn http_1_and_2() {
     for http in [Http::One, Http::Two] {
         let node = Node::start("b", 5).await;
