@@ -161,6 +161,9 @@ impl Node {
     }
 
     fn update_levels(&self) {
+        if let Some(peers) = self.membership.peers() {
+            peers.measure();
+        }
         let reading = self.clock.read();
         let replica = self.local.get();
         let status = replica.as_ref().map(|r| r.status()).unwrap_or_default();

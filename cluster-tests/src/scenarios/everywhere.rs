@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::faults::{Bar, PATIENCE};
 use crate::item::{ItemName, Key};
+use crate::metrics::Metrics;
 use crate::wait::until;
 
 /// How much is done.
@@ -47,6 +48,19 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
         .into_iter()
         .map(|number| Ok(cluster.hub(number)?.client()))
         .collect::<Outcome<_>>()?;
+    let others = f64::from(2 * (size.hubs - 1));
+    for hub in &hubs {
+        until(
+            "a hub shows that it is connected to all others",
+            STABLE,
+            async || {
+                let shown = Metrics::of(hub).await.ok()?.sum("hub_peer_state", &[]);
+                // Two for each.
+                ((shown - others).abs() < 0.5).then_some(())
+            },
+        )
+        .await?;
+    }
     let mut keys = Vec::new();
     for number in 0..size.items * u32::from(size.hubs) {
         let writer = number as usize % hubs.len();
