@@ -46,6 +46,7 @@ rehearse: ## Put hubs under faults at full size (long; some of it needs root)
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
 	$(CARGO) test --release --locked --package hub --lib --test api -- --ignored
+	HUB_TEST_TIMES=1 $(CARGO) test --release --locked --package hub --lib --test zookeeper -- peer:: channels:: --test-threads 1
 
 audit: tools ## Look for advisories against dependencies (needs a network)
 	$(CARGO) deny check advisories

@@ -7,7 +7,7 @@ use hub::channel::Channels;
 use hub::channel::config::{ConfigUpdate, Defaults};
 use hub::cluster::{ChannelBook as _, ChannelNews, Coordination, CoordinationError};
 
-use crate::harness::{Server, connect, fresh, register, shared, until};
+use crate::harness::{Server, connect, fresh, in_time, register, shared, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn channels_are_compared_and_set() {
@@ -87,11 +87,7 @@ async fn changes_are_told_within_a_second() {
     a.delete_channel("c").await.unwrap();
     assert_eq!(told(&mut news).await, touched);
     assert_eq!(b.channel("c").await, Ok(None));
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        began.elapsed()
-    );
+    in_time(began.elapsed(), Duration::from_secs(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,12 +105,11 @@ async fn thousands_of_channels_are_read() {
     let began = Instant::now();
     let mut found = a.channels().await.unwrap();
     let took = began.elapsed();
-    println!("2,000 channels were read in {took:?}");
     found.sort_by_key(|channel| channel.id);
     let mut made = made;
     made.sort_by_key(|channel| channel.id);
     assert_eq!(found, made);
-    assert!(took < Duration::from_secs(10));
+    in_time(took, Duration::from_secs(10));
 }
 
 /// Channels as a node knows them.
@@ -149,7 +144,7 @@ async fn the_channels_of_every_node_follow() {
     assert_eq!(first.digest(), second.digest());
     second.delete("clicks").await.unwrap();
     until("it is gone", || first.get("clicks").is_none()).await;
-    assert!(began.elapsed() < Duration::from_secs(3));
+    in_time(began.elapsed(), Duration::from_secs(3));
     // The name rests before another channel may have it.
     let began = Instant::now();
     let anew = first.put("clicks", &update("{}")).await.unwrap();

@@ -178,7 +178,14 @@ async fn cluster_size(name: &str) -> Vec<Bar> {
         "everywhere" => {
             let mut bars = Vec::new();
             for hubs in [3, 4, 5] {
-                bars.push(everywhere::rehearse(&everywhere::Size { hubs, items: 100 }).await);
+                bars.push(
+                    everywhere::rehearse(&everywhere::Size {
+                        hubs,
+                        items: 100,
+                        times: true,
+                    })
+                    .await,
+                );
             }
             bars
         }

@@ -22,12 +22,19 @@ pub struct Size {
     pub hubs: u8,
     /// How many items through each of them.
     pub items: u32,
+    /// Whether how long every hub takes to know a channel is held against its bar.
+    pub times: bool,
 }
 
 const CHANNEL: &str = "everywhere";
 /// How long a list may take to show an item that was acknowledged: an item is stable within
 /// milliseconds.
 const STABLE: Duration = Duration::from_secs(5);
+
+/// A channel is known everywhere within that, from its 201 on.
+const KNOWN: Duration = Duration::from_secs(1);
+/// How many channels are made to see that.
+const CHANNELS: u32 = 20;
 
 /// Runs it in that size.
 pub async fn rehearse(size: &Size) -> Bar {
@@ -105,13 +112,40 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
             .map_err(|failure| Failure(format!("{failure}: {} of {}", listed.len(), keys.len())))?;
     }
     let queries = alike(&hubs, &keys).await?;
+    let known = known(&hubs).await?;
+    ensure(!size.times || known < KNOWN, || {
+        format!("a channel was known everywhere only after {known:?}")
+    })?;
     let touched = touched::by_writes_and_reads(cluster).await?;
     Ok(format!(
         "{} hubs, {} items, each read through all of them at once; {queries} queries answered alike; \
-         {touched}",
+         {touched}; a channel is known everywhere {} ms after its 201 at the latest",
         size.hubs,
         keys.len(),
+        known.as_millis(),
     ))
+}
+
+/// Makes channels through each hub; gives the longest that another one took to know one.
+async fn known(hubs: &[Client]) -> Outcome<Duration> {
+    let mut longest = Duration::ZERO;
+    for number in 0..CHANNELS {
+        let name = format!("told-{number}");
+        hubs[number as usize % hubs.len()]
+            .put_channel(&name)
+            .await?;
+        let began = crate::wait::now();
+        for hub in hubs {
+            let path = format!("/channel/{name}/status");
+            until("every hub knows a channel", PATIENCE, async || {
+                let answer = hub.send(Method::GET, &path).await;
+                matches!(answer, Ok((200, _))).then_some(())
+            })
+            .await?;
+        }
+        longest = longest.max(began.elapsed());
+    }
+    Ok(longest)
 }
 
 /// Asks every hub every kind of query; gives how many there were.

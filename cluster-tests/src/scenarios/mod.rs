@@ -20,7 +20,8 @@ use crate::client::Client;
 use crate::cluster::{Cluster, fqdn};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::faults::PATIENCE;
-use crate::history::Recorder;
+use crate::history::{Recorder, Standing};
+use crate::hub::Hub;
 use crate::load::{Load, Plan};
 use crate::metrics::Metrics;
 use crate::random::Choices;
@@ -137,7 +138,7 @@ async fn verified(
     recorder: &Recorder,
     choices: &Choices,
 ) -> Outcome<Verdict> {
-    decided(cluster).await?;
+    settled(cluster, recorder).await?;
     let mut last = Verdict::default();
     for number in through {
         let client = cluster.hub(*number)?.client();
@@ -152,14 +153,66 @@ async fn verified(
     Ok(last)
 }
 
-/// Waits until nothing is under way: clients may have given up on writes that the hubs have not, and
-/// stable lists end before what is not decided.
-async fn decided(cluster: &Cluster) -> Outcome<()> {
-    for number in cluster.numbers() {
-        let hub = cluster.hub(number)?;
-        if !hub.runs() {
-            continue;
+/// Waits until nothing is under way and every hub's stable lists reach past all that was written:
+/// clients may have given up on writes that the hubs have not, and a hub that was away lists no
+/// further than it has heard.
+async fn settled(cluster: &Cluster, recorder: &Recorder) -> Outcome<()> {
+    nothing_under_way(cluster).await?;
+    let channels: Vec<String> = recorder.with(|history| {
+        let there = |standing: &Standing| matches!(standing, Standing::Alive(_));
+        let channels = history.channels.iter();
+        let there = channels.filter(|(_, standing)| there(standing));
+        there.map(|(name, _)| name.clone()).collect()
+    });
+    // No clock has reached anything later yet, and nothing is stamped ahead of every clock.
+    let mut present = i64::MIN;
+    for channel in &channels {
+        for hub in running(cluster)? {
+            let (now, _) = times(&hub.client(), channel).await?;
+            present = present.max(now);
         }
+    }
+    for channel in &channels {
+        for hub in running(cluster)? {
+            let client = hub.client();
+            let mut last = String::new();
+            let waited = until("all of it is stable", PATIENCE, async || {
+                let times = times(&client, channel).await;
+                last = format!("{channel}: {times:?}, wanted: {present}");
+                times
+                    .is_ok_and(|(_, stable)| stable > present)
+                    .then_some(())
+            });
+            let outcome = waited.await;
+            outcome.map_err(|failure| Failure(format!("{}: {failure}: {last}", hub.url())))?;
+        }
+    }
+    // What was still on its way then came later than that.
+    nothing_under_way(cluster).await
+}
+
+/// The present of a hub, and up to when a channel is stable through it, both in milliseconds.
+async fn times(client: &Client, channel: &str) -> Outcome<(i64, i64)> {
+    let path = format!("/channel/{channel}/time");
+    let (status, body) = client.send(reqwest::Method::GET, &path).await?;
+    let broken = || {
+        let text = String::from_utf8_lossy(&body);
+        Failure(format!("{path}: {status} {text}"))
+    };
+    let body: serde_json::Value = serde_json::from_slice(&body).map_err(|_| broken())?;
+    let millis = |name: &str| body[name]["millis"].as_i64().ok_or_else(broken);
+    Ok((millis("now")?, millis("stable")?))
+}
+
+fn running(cluster: &Cluster) -> Outcome<Vec<&Hub>> {
+    let hubs = cluster.numbers().into_iter();
+    let hubs = hubs.map(|number| cluster.hub(number));
+    let hubs = hubs.collect::<Outcome<Vec<&Hub>>>()?;
+    Ok(hubs.into_iter().filter(|hub| hub.runs()).collect())
+}
+
+async fn nothing_under_way(cluster: &Cluster) -> Outcome<()> {
+    for hub in running(cluster)? {
         let client = hub.client();
         let mut last = String::new();
         let waited = until("everything is decided", PATIENCE, async || {
@@ -170,7 +223,7 @@ async fn decided(cluster: &Cluster) -> Outcome<()> {
             (undecided + bodies < 0.5).then_some(())
         });
         let outcome = waited.await;
-        outcome.map_err(|failure| Failure(format!("hub {number}: {failure}: {last}")))?;
+        outcome.map_err(|failure| Failure(format!("{}: {failure}: {last}", hub.url())))?;
     }
     Ok(())
 }

@@ -344,10 +344,18 @@ fn is_connected(client: &PeerClient, member: &Member) -> bool {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     began.elapsed()
+}
+
+/// Holds a wait against its bar where times are measured (`HUB_TEST_TIMES`); elsewhere, on machines
+/// that others use too, only against what cannot be mistaken for it.
+fn in_time(took: Duration, bar: Duration) {
+    let measured = std::env::var_os("HUB_TEST_TIMES").is_some();
+    let allowed = if measured { bar } else { 20 * bar };
+    assert!(took < allowed, "{took:?}");
 }
 
 /// Two members, the first of which asks the second.
