@@ -42,6 +42,8 @@ pub struct RingHistory {
     largest_ring: usize,
     absent: BTreeMap<Member, i64>,
     decommissions: BTreeMap<Member, i64>,
+    /// The version of the first map without them.
+    lost: BTreeMap<Member, u64>,
     node_slots: NodeSlots,
 }
 
@@ -315,6 +317,9 @@ impl RingHistory {
             let left: BTreeSet<Member> = self.members().into_iter().cloned().collect();
             self.absent.retain(|member, _| left.contains(member));
             self.node_slots.retain(|member| left.contains(member));
+            let lost = std::mem::take(&mut self.lost);
+            let still = |(member, version): &(Member, u64)| self.was_in_before(member, *version);
+            self.lost = lost.into_iter().filter(still).collect();
             self.revision += 1;
         }
         dropped
@@ -368,6 +373,35 @@ impl RingHistory {
         let had = self.decommissions.remove(member).is_some();
         self.revision += u64::from(had);
         had
+    }
+
+    /// The members that an operator declared lost, each with the version of the first map that was
+    /// made without it. In the maps before that one nobody waits for them any more.
+    pub fn lost(&self) -> &BTreeMap<Member, u64> {
+        &self.lost
+    }
+
+    /// Notes that members which the newest map leaves out are lost for good; those that it holds,
+    /// and those of no map, are left out of that. Answers whether anything changed.
+    pub fn declare_lost(&mut self, members: impl IntoIterator<Item = Member>) -> bool {
+        let Some(newest) = self.newest().cloned() else {
+            return false;
+        };
+        let before = self.lost.clone();
+        for member in members {
+            if !newest.contains(&member) && self.was_in_before(&member, newest.version()) {
+                self.lost.insert(member, newest.version());
+            }
+        }
+        let changed = self.lost != before;
+        self.revision += u64::from(changed);
+        changed
+    }
+
+    /// Whether a member is in a map of a lower version.
+    fn was_in_before(&self, member: &Member, version: u64) -> bool {
+        let mut maps = self.maps.iter();
+        maps.any(|map| map.version() < version && map.contains(member))
     }
 
     /// The number of node slots that nobody has.

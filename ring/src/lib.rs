@@ -112,5 +112,5 @@ pub use node_slot::{NODE_SLOTS, NodeSlot, NodeSlotError};
 pub use placement::{Placement, PlacementError};
 pub use quorum::{quorum, read_quorum};
 pub use ring::{Load, MAX_MEMBERS, ReplicaSet, Ring, RingError};
-pub use tables::{BuiltRing, RingTables};
+pub use tables::{BuiltRing, RingTables, Staying};
 pub use walk::{Points, Walk};

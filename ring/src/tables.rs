@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::history::RingHistory;
+use crate::map::RingMap;
+use crate::member::Member;
 use crate::ring::{ReplicaSet, Ring};
 
 /// A ring whose table is built, with what its ring map says.
@@ -11,6 +13,18 @@ pub struct BuiltRing {
     version: u64,
     from_millis: Option<i64>,
     ring: Arc<Ring>,
+    /// Its members that were declared lost, each with the time from which the ring without it is in
+    /// force.
+    lost: Vec<(Member, i64)>,
+}
+
+/// The members of a replica set that may still answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Staying {
+    /// Those of the set, in its order, that were not declared lost.
+    pub members: Vec<Member>,
+    /// How many of them a reader must hear: a read quorum of the whole set, or all that stay.
+    pub needed: usize,
 }
 
 impl BuiltRing {
@@ -28,6 +42,23 @@ impl BuiltRing {
     /// The ring.
     pub fn ring(&self) -> &Arc<Ring> {
         &self.ring
+    }
+
+    /// Whether a member of it is lost: an operator has declared it so, and the ring without it is in
+    /// force at `now` (UTC milliseconds).
+    pub fn is_lost(&self, member: &Member, now: i64) -> bool {
+        let mut lost = self.lost.iter();
+        lost.any(|(lost, from)| lost == member && *from <= now)
+    }
+
+    /// Who of the replica set of a channel (its lower-cased name) may still answer at `now`, and how
+    /// many must.
+    pub fn staying(&self, channel: &str, now: i64) -> Staying {
+        let set = self.ring.replica_set(channel);
+        let members = set.iter().filter(|member| !self.is_lost(member, now));
+        let members: Vec<Member> = members.cloned().collect();
+        let needed = set.read_quorum().min(members.len());
+        Staying { members, needed }
     }
 }
 
@@ -57,10 +88,16 @@ impl RingTables {
                 .chain(&rings)
                 .find(alike)
                 .map(|built| Arc::clone(&built.ring));
+            let lost = history.lost().iter().filter_map(|(member, &version)| {
+                let concerned = map.version() < version && map.contains(member);
+                let from = history.map(version).and_then(RingMap::from_millis)?;
+                concerned.then(|| (member.clone(), from))
+            });
             rings.push(BuiltRing {
                 version: map.version(),
                 from_millis: map.from_millis(),
                 ring: known.unwrap_or_else(|| Arc::new(map.ring())),
+                lost: lost.collect(),
             });
         }
         Self { rings }
@@ -111,7 +148,7 @@ impl RingTables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Member, Placement, RingMap};
+    use crate::Placement;
 
     fn names(names: &[&str]) -> Vec<Member> {
         names.iter().map(|n| Member::new(n).unwrap()).collect()
@@ -168,6 +205,42 @@ mod tests {
             [99, 100, 199, 200, 299, 300, i64::MAX].map(at),
             [None, Some(1), Some(1), Some(2), Some(2), Some(1), Some(1)]
         );
+    }
+
+    #[test]
+    fn who_is_lost_is_not_waited_for_once_the_ring_without_it_is_in_force() {
+        let placement = Placement::default();
+        let mut history = RingHistory::new();
+        history
+            .announce(RingMap::in_force(1, 100, names(&["a", "b", "c"]), placement).unwrap())
+            .unwrap();
+        history
+            .announce(RingMap::announced(2, names(&["a"]), placement).unwrap())
+            .unwrap();
+        assert!(history.declare_lost(names(&["a", "b", "c", "d"])));
+        assert_eq!(history.lost().len(), 2, "a is in the ring, and d never was");
+        let staying = |history: &RingHistory, now| {
+            let tables = RingTables::new(history, &RingTables::default());
+            let staying = tables.rings()[0].staying("events", now);
+            (staying.members.len(), staying.needed)
+        };
+        assert_eq!(staying(&history, 500), (3, 2), "only announced");
+        history.set_from(2, 300).unwrap();
+        assert_eq!(staying(&history, 299), (3, 2));
+        assert_eq!(staying(&history, 300), (1, 1));
+        // Back again, it is a member like any other.
+        history
+            .announce(RingMap::announced(3, names(&["a", "b", "c"]), placement).unwrap())
+            .unwrap();
+        history.set_from(3, 400).unwrap();
+        let tables = RingTables::new(&history, &RingTables::default());
+        assert_eq!(tables.rings()[2].staying("events", 500).needed, 2);
+        assert_eq!(tables.rings()[0].staying("events", 500).needed, 1);
+        let stored = RingHistory::decode(&history.encode().unwrap()).unwrap();
+        assert_eq!(stored, history);
+        // With the rings that they were in they are forgotten.
+        history.prune(400);
+        assert!(history.lost().is_empty());
     }
 
     #[test]

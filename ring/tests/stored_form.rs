@@ -31,7 +31,7 @@ fn any_history() -> impl Strategy<Value = RingHistory> {
         proptest::collection::btree_map(proptest::sample::select(hubs(24)), any::<i64>(), 0..4);
     (
         proptest::collection::vec(map, 0..8),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         marked.clone(),
         marked,
         0_i64..4_000_000,
@@ -43,7 +43,7 @@ fn any_history() -> impl Strategy<Value = RingHistory> {
 
 fn build(
     maps: Vec<(Vec<Member>, i64, u8, u16)>,
-    open: bool,
+    (open, lost): (bool, bool),
     absent: BTreeMap<Member, i64>,
     leaving: BTreeMap<Member, i64>,
     oldest_needed: i64,
@@ -67,6 +67,10 @@ fn build(
         }
     }
     history.set_absent(absent);
+    if lost {
+        let gone: Vec<Member> = history.members().into_iter().cloned().collect();
+        history.declare_lost(gone);
+    }
     for (member, asked) in leaving {
         history.decommission(member, asked);
     }
@@ -76,7 +80,7 @@ fn build(
 
 /// A stored form with its checksum made right, so that the body is what is judged.
 fn sealed(body: &str) -> Vec<u8> {
-    format!("hub-rings 1 {:016x}\n{body}", xxh3_64(body.as_bytes())).into_bytes()
+    format!("hub-rings 2 {:016x}\n{body}", xxh3_64(body.as_bytes())).into_bytes()
 }
 
 fn body(history: &RingHistory) -> String {
@@ -135,23 +139,22 @@ proptest! {
     }
 }
 
-/// The stored form is written by one build and read by the next: these bytes must be read for ever.
-#[test]
-fn the_stored_form_of_format_1() {
-    let stored = "hub-rings 1 c7fc70b9b808491d\n\
-        {\"revision\":6,\"largest_ring\":3,\"members\":[\"a\",\"b\",\"c\",\"d\"],\"maps\":[\
+const MAPS: &str = "{\"revision\":6,\"largest_ring\":3,\"members\":[\"a\",\"b\",\"c\",\"d\"],\"maps\":[\
         {\"version\":1,\"from\":1000,\"rf\":3,\"vnodes\":256,\"members\":\"Aw==\"},\
         {\"version\":2,\"from\":2000,\"rf\":3,\"vnodes\":256,\"members\":\"Bw==\"},\
         {\"version\":3,\"from\":null,\"rf\":3,\"vnodes\":256,\"members\":\"BQ==\"}],\
-        \"absent\":[[1,2500]],\"decommissioned\":[[3,2600]],\"node_slots\":[\"00\",\"01\",\"02\",null]}";
-    let name = |n: &str| Member::new(n).expect("a name");
+        \"absent\":[[1,2500]],\"decommissioned\":[[3,2600]],";
+const SLOTS: &str = "\"node_slots\":[\"00\",\"01\",\"02\",null]}";
+
+fn name(name: &str) -> Member {
+    Member::new(name).expect("a name")
+}
+
+/// What those maps stand for.
+fn known() -> RingHistory {
     let map = |version, members: &[&str]| {
-        RingMap::announced(
-            version,
-            members.iter().map(|n| name(n)),
-            Placement::default(),
-        )
-        .expect("a map")
+        let members = members.iter().map(|n| name(n));
+        RingMap::announced(version, members, Placement::default()).expect("a map")
     };
     let mut history = RingHistory::new();
     let first =
@@ -164,6 +167,31 @@ fn the_stored_form_of_format_1() {
     history.set_absent([(name("b"), 2_500)].into());
     history.decommission(name("d"), 2_600);
     history.announce(map(3, &["a", "c"])).expect("announced");
+    history
+}
+
+/// The stored form is written by one build and read by the next: these bytes must be read for ever.
+#[test]
+fn the_stored_form_of_format_1() {
+    let stored = format!("hub-rings 1 c7fc70b9b808491d\n{MAPS}{SLOTS}");
+    assert_eq!(
+        String::from_utf8(known().encode().expect("encoded")).expect("text"),
+        stored
+    );
+    assert_eq!(
+        RingHistory::decode(stored.as_bytes()).expect("decoded"),
+        known()
+    );
+}
+
+/// The same with a member that is lost; what has none is written in format 1, for builds that know
+/// no other.
+#[test]
+fn the_stored_form_of_format_2() {
+    let mut history = known();
+    assert!(history.declare_lost([name("b")]));
+    let maps = MAPS.replace("\"revision\":6", "\"revision\":7");
+    let stored = format!("hub-rings 2 f49a6c866211899b\n{maps}\"lost\":[[1,3]],{SLOTS}");
     assert_eq!(
         String::from_utf8(history.encode().expect("encoded")).expect("text"),
         stored
@@ -192,10 +220,10 @@ fn the_first_line_says_what_is_wrong() {
         );
     }
     // A newer build may put anything behind the number.
-    let newer = decode(b"hub-rings 2 something else\n...");
+    let newer = decode(b"hub-rings 3 something else\n...");
     assert!(matches!(
         newer,
-        DecodeError::UnknownFormat { found: 2, known: 1 }
+        DecodeError::UnknownFormat { found: 3, known: 2 }
     ));
     assert!(matches!(
         decode(b"hub-rings 1 00\n{}"),

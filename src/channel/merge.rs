@@ -4,17 +4,15 @@
 //! one of any `read_quorum(n)` that answer. Below the frontiers of that many nothing new can find a
 //! second copy: that is the stable bound.
 
-use hub_ring::read_quorum;
-
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::{Direction, Report};
 
-/// Up to where the answers of a replica set of `members` are stable; `None` if too few answered.
+/// Up to where the answers of a replica set are stable of which `needed` must answer, a read quorum;
+/// `None` if too few did.
 ///
-/// It is the read-quorum-th highest frontier reported: of two answers the lower one, of three (of
-/// three members) the middle one.
-pub fn stable_bound(members: usize, frontiers: &[Frontier]) -> Option<Frontier> {
-    let needed = read_quorum(members);
+/// It is the `needed`-th highest frontier reported: of two answers the lower one, of three (of three
+/// members) the middle one.
+pub fn stable_bound(needed: usize, frontiers: &[Frontier]) -> Option<Frontier> {
     let mut sorted = frontiers.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
     sorted.get(needed.checked_sub(1)?).copied()
@@ -70,12 +68,15 @@ mod tests {
     #[test]
     fn of_two_the_lower_and_of_three_the_middle() {
         let f = |millis| Frontier::up_to(key(millis));
-        assert_eq!(stable_bound(1, &[f(5)]), Some(f(5)));
-        assert_eq!(stable_bound(2, &[f(5)]), Some(f(5)));
-        assert_eq!(stable_bound(3, &[f(5)]), None);
-        assert_eq!(stable_bound(3, &[f(5), f(9)]), Some(f(5)));
-        assert_eq!(stable_bound(3, &[f(5), f(9), f(1)]), Some(f(5)));
-        assert_eq!(stable_bound(3, &[]), None);
+        let bound = |members, frontiers: &[Frontier]| {
+            stable_bound(hub_ring::read_quorum(members), frontiers)
+        };
+        assert_eq!(bound(1, &[f(5)]), Some(f(5)));
+        assert_eq!(bound(2, &[f(5)]), Some(f(5)));
+        assert_eq!(bound(3, &[f(5)]), None);
+        assert_eq!(bound(3, &[f(5), f(9)]), Some(f(5)));
+        assert_eq!(bound(3, &[f(5), f(9), f(1)]), Some(f(5)));
+        assert_eq!(bound(3, &[]), None);
         assert_eq!(stable_bound(0, &[f(5)]), None);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hub_ring::{Member, RingTables};
+use hub_ring::{Member, RingTables, Staying};
 
 use super::registry::Channels;
 use crate::cluster::RingView;
@@ -53,6 +53,12 @@ impl KeyPlacement for ChannelPlacement {
     fn earlier_sets(&self, since: Millis, until: Millis) -> Vec<EarlierSet> {
         earlier_sets(&self.view.tables(), &self.channel.name, since, until)
     }
+
+    fn is_lost(&self, member: &Member, key: Millis, now: Millis) -> bool {
+        let tables = self.view.tables();
+        let built = tables.at(key.get());
+        built.is_some_and(|built| built.is_lost(member, now.get()))
+    }
 }
 
 /// From when on, by the coordinator's clock, a key of that time may be stamped.
@@ -76,7 +82,8 @@ fn stamps_from(tables: &RingTables, channel: &str, key: Millis, max_skew: i64) -
 }
 
 /// The replica sets in force between two times that have other members than the one at the later
-/// time, with the end of the time of each; the latest end of those with the same members.
+/// time, as far as they are not lost, with the end of the time of each; the latest end of those with
+/// the same members.
 fn earlier_sets(
     tables: &RingTables,
     channel: &str,
@@ -99,13 +106,16 @@ fn earlier_sets(
         if set.same_members(&present) {
             continue;
         }
-        let members: Vec<Member> = set.iter().cloned().collect();
+        let Staying { members, needed } = earlier.staying(channel, until.get());
         sets.retain(|known| {
             known.members.len() != members.len()
                 || !known.members.iter().all(|m| members.contains(m))
         });
-        let until = end;
-        sets.push(EarlierSet { members, until });
+        sets.push(EarlierSet {
+            members,
+            needed,
+            until: end,
+        });
     }
     sets
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_ring::{Member, read_quorum};
+use hub_ring::{Member, Staying};
 use thiserror::Error;
 
 use self::ask::Said;
@@ -146,17 +146,20 @@ impl Reads {
             return Ok(None);
         }
         behind(self.view.horizon(), key.millis)?;
-        let set = self.view.replica_set(channel.config.name.key(), key.millis);
-        // Where no ring was in force nothing can have been stored.
-        if set.is_empty() {
+        let name = channel.config.name.key();
+        let Staying { members, needed } = self.view.staying(name, key.millis, self.clock.now());
+        // Where no ring was in force nothing can have been stored, and what only members had that are
+        // lost is lost.
+        if members.is_empty() {
             return Ok(None);
         }
-        let needed = read_quorum(set.len());
-        let (said, missing) = self.ask_for(&set, needed, &channel.as_ref(), *key).await;
+        let (said, missing) = self
+            .ask_for(&members, needed, &channel.as_ref(), *key)
+            .await;
         match said {
             Said::Found(item) => Ok(Some(item)),
             Said::No => Ok(None),
-            Said::Nothing(error) if set.len() == 1 => Err(error.into()),
+            Said::Nothing(error) if members.len() == 1 => Err(error.into()),
             Said::Nothing(error) => Err(too_few(&missing, Some(&error))),
         }
     }
@@ -170,7 +173,7 @@ impl Reads {
         // Before the ring is looked at: see `ask`.
         let horizon = self.view.horizon();
         behind(horizon, now)?;
-        let set = self.view.replica_set(channel.config.name.key(), now);
+        let Staying { members, needed } = self.view.staying(channel.config.name.key(), now, now);
         let request = ReportRequest {
             channel: channel.as_ref(),
             from: ItemKey::first_of(now),
@@ -179,10 +182,9 @@ impl Reads {
             limit: 0,
             undecided: false,
         };
-        let needed = read_quorum(set.len());
-        let asked = self.ask_range(&set, needed, false, &request).await;
+        let asked = self.ask_range(&members, needed, false, &request).await;
         let frontiers: Vec<_> = asked.reports.iter().map(|(_, r)| r.frontier).collect();
-        let bound = stable_bound(set.len(), &frontiers);
+        let bound = stable_bound(needed, &frontiers);
         let bound = bound.ok_or_else(|| too_few(&asked.missing, asked.own.as_ref()))?;
         let bound = bound.min(Frontier::before(horizon));
         Ok(self.bounded(bound).millis().min(now))
@@ -282,15 +284,16 @@ impl Reads {
         );
         let mut rings = rings.peekable();
         while let Some(ring) = rings.next() {
-            let set: Vec<Member> = ring
-                .ring()
-                .replica_set(&range.channel.name)
-                .iter()
-                .cloned()
-                .collect();
+            let Staying {
+                members: set,
+                needed,
+            } = ring.staying(&range.channel.name, now.get());
+            if set.is_empty() {
+                // All of them are lost: there is nobody to wait for.
+                continue;
+            }
             let (known, rest): (Vec<Member>, Vec<Member>) =
                 set.iter().cloned().partition(|m| reports.contains_key(m));
-            let needed = read_quorum(set.len());
             let asked = if known.len() >= needed && !all {
                 None
             } else {
@@ -306,7 +309,7 @@ impl Reads {
             };
             let of_set = set.iter().filter_map(|member| reports.get(member));
             let frontiers: Vec<_> = of_set.map(|report| report.frontier).collect();
-            let Some(of_ring) = stable_bound(set.len(), &frontiers) else {
+            let Some(of_ring) = stable_bound(needed, &frontiers) else {
                 return Err(match own {
                     Some(error) if set.len() == 1 => error.into(),
                     error => too_few(&missing, error.as_ref()),

@@ -112,7 +112,11 @@ impl Repair {
             };
             let members = built.ring().members();
             if members.contains(own) && from < began {
-                let others = members.iter().filter(|m| *m != own).cloned();
+                let now = self.clock.now().get();
+                let others = members
+                    .iter()
+                    .filter(|m| *m != own && !built.is_lost(m, now));
+                let others = others.cloned();
                 parts.push(Part {
                     from,
                     until,
@@ -167,7 +171,15 @@ impl Repair {
         let mut left_out = Vec::new();
         for part in parts {
             let mut waiting: BTreeSet<Member> = part.others.iter().cloned().collect();
-            while !waiting.is_empty() {
+            loop {
+                let tables = self.view.tables();
+                let ring = tables.at(part.from.get());
+                let now = self.clock.now().get();
+                // An operator may have given somebody up meanwhile.
+                waiting.retain(|member| !ring.is_some_and(|ring| ring.is_lost(member, now)));
+                if waiting.is_empty() {
+                    break;
+                }
                 told(warmed);
                 let mut heard = Vec::new();
                 for member in &waiting {

@@ -187,6 +187,7 @@ impl Cluster {
         let version = map.version();
         let mut history = RingHistory::clone(&found.history);
         history.announce(map.clone())?;
+        history.declare_lost(lost.iter().cloned());
         tracing::warn!(
             ring = version,
             members = map.members().len(),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use hub_ring::{HistoryMark, HorizonStep, Member, RingHistory, RingHorizon, RingTables, Vouching};
+use hub_ring::{
+    HistoryMark, HorizonStep, Member, RingHistory, RingHorizon, RingTables, Staying, Vouching,
+};
 use parking_lot::Mutex;
 
 use crate::env::Millis;
@@ -95,6 +97,14 @@ impl RingView {
         tables
             .replica_set(channel, at.get())
             .is_some_and(|set| set.contains(&self.own) && set.contains(coordinator))
+    }
+
+    /// Who of the replica set of a channel (its name in lower case) at a key time may still answer at
+    /// `now`, and how many must; nobody where no ring was in force.
+    pub fn staying(&self, channel: &str, at: Millis, now: Millis) -> Staying {
+        let tables = self.tables.load();
+        let built = tables.at(at.get());
+        built.map_or_else(Staying::default, |built| built.staying(channel, now.get()))
     }
 
     /// The rings with their tables.

@@ -80,13 +80,19 @@ pub trait KeyPlacement: Send + Sync {
     /// The replica sets that were in force between two times and have other members than the one at
     /// the later time.
     fn earlier_sets(&self, since: Millis, until: Millis) -> Vec<EarlierSet>;
+
+    /// Whether a member of the replica set of a key time was declared lost since: it says nothing any
+    /// more, and what it may hold is not waited for.
+    fn is_lost(&self, member: &Member, key: Millis, now: Millis) -> bool;
 }
 
 /// A replica set that was in force and is not any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EarlierSet {
-    /// Its members, this one included if it was one.
+    /// Its members, this one included if it was one, without those that were declared lost.
     pub members: Vec<Member>,
+    /// How many of them are to be heard: a read quorum of the whole set, or all that stay.
+    pub needed: usize,
     /// The end of its time.
     pub until: Millis,
 }

@@ -21,7 +21,10 @@ use crate::placement::Placement;
 pub const MAX_ENCODED_BYTES: usize = 0xf_0000;
 
 const MARKER: &str = "hub-rings";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The format before it, without `lost`: it is written while nobody is, so that builds which know
+/// no other can read it.
+const FORMAT_BEFORE: u32 = 1;
 
 /// The largest version and revision read: what comes after it must not overflow.
 const MAX_COUNT: u64 = i64::MAX as u64;
@@ -102,6 +105,8 @@ struct Stored {
     maps: Vec<StoredMap>,
     absent: Vec<(usize, i64)>,
     decommissioned: Vec<(usize, i64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<(usize, u64)>,
     node_slots: Vec<Option<String>>,
 }
 
@@ -136,6 +141,7 @@ impl RingHistory {
     /// | `maps` | oldest first: `version`, `from` (milliseconds or null), `rf`, `vnodes`, `members` |
     /// | `maps[].members` | base64 (standard, padded) of a bit set: member `i` is bit `i % 8` of byte `i / 8` |
     /// | `absent`, `decommissioned` | pairs of index and milliseconds, ascending by index |
+    /// | `lost` | pairs of index and version, ascending by index; in format 2 only, and there if anybody is |
     /// | `node_slots` | for each of `members` its two characters, or null for those in no map |
     ///
     /// An unknown field is an error and not skipped: a build that skipped it would drop it when it
@@ -148,9 +154,14 @@ impl RingHistory {
         let names: Vec<&Member> = self.named().into_iter().collect();
         let body = serde_json::to_string(&self.to_stored(&names))
             .map_err(|source| EncodeError::Json { source })?;
+        let format = if self.lost.is_empty() {
+            FORMAT_BEFORE
+        } else {
+            FORMAT
+        };
         let mut text = String::with_capacity(body.len() + 40);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{MARKER} {FORMAT} {:016x}", xxh3_64(body.as_bytes()));
+        let _ = writeln!(text, "{MARKER} {format} {:016x}", xxh3_64(body.as_bytes()));
         text.push_str(&body);
         if text.len() > MAX_ENCODED_BYTES {
             return Err(EncodeError::TooLarge {
@@ -214,6 +225,11 @@ impl RingHistory {
             maps: self.maps.iter().map(map).collect(),
             absent: times(&self.absent),
             decommissioned: times(&self.decommissions),
+            lost: self
+                .lost
+                .iter()
+                .filter_map(|(m, &version)| Some((*index.get(m)?, version)))
+                .collect(),
             node_slots: names
                 .iter()
                 .map(|m| self.node_slots.get(m).map(|s| s.to_string()))
@@ -258,8 +274,9 @@ impl RingHistory {
             maps,
             revision: stored.revision,
             largest_ring: stored.largest_ring,
-            absent: stored_times(&stored.absent, &names)?,
-            decommissions: stored_times(&stored.decommissioned, &names)?,
+            absent: stored_pairs(&stored.absent, &names)?,
+            decommissions: stored_pairs(&stored.decommissioned, &names)?,
+            lost: stored_pairs(&stored.lost, &names)?,
             node_slots,
         };
         let in_maps = history.members();
@@ -277,6 +294,20 @@ impl RingHistory {
         }
         if history.absent.keys().any(|m| !in_maps.contains(m)) {
             return Err("only members of maps are absent");
+        }
+        if !history
+            .lost
+            .iter()
+            .all(|(m, &v)| history.was_in_before(m, v))
+        {
+            return Err("only members of maps before the one without them are lost");
+        }
+        if history
+            .lost
+            .values()
+            .any(|&v| v > history.next_version() - 1)
+        {
+            return Err("members are lost from a map on that there is");
         }
         if history.named().len() != names.len() {
             return Err("every name is used");
@@ -302,7 +333,7 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], DecodeError> {
         .and_then(|word| word.parse().ok())
         .ok_or(DecodeError::NotAHistory)?;
     // What comes after the number is the business of that format.
-    if format != FORMAT {
+    if ![FORMAT_BEFORE, FORMAT].contains(&format) {
         return Err(DecodeError::UnknownFormat {
             found: format,
             known: FORMAT,
@@ -371,10 +402,10 @@ fn check_order(maps: &[RingMap]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn stored_times(
-    stored: &[(usize, i64)],
+fn stored_pairs<T: Copy>(
+    stored: &[(usize, T)],
     names: &[Member],
-) -> Result<BTreeMap<Member, i64>, &'static str> {
+) -> Result<BTreeMap<Member, T>, &'static str> {
     if !stored.is_sorted_by(|a, b| a.0 < b.0) {
         return Err("indexes ascend");
     }

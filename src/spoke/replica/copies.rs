@@ -43,6 +43,8 @@ pub(super) enum Second {
     Dead((Millis, Frontier)),
     /// The key is dead, and that member coordinates the write itself, under that higher key.
     Theirs(Member, ItemKey),
+    /// Those who may have it were declared lost: it is kept.
+    Kept,
     /// The store was closed: whoever opens it again settles the item.
     Closed,
 }
@@ -109,6 +111,13 @@ impl Replica {
                     return Second::Elsewhere(held);
                 }
                 _ => {}
+            }
+            let now = self.clock.now();
+            let is_lost = |member: &&Member| writing.place.is_lost(member, key.millis, now);
+            let mut silent = named.iter().filter(|member| !refused.contains(member));
+            if silent.all(|member| is_lost(&member)) {
+                tracing::warn!(%key, "an undecided item is kept: who may hold it is lost");
+                return Second::Kept;
             }
             let changed = async {
                 match &change {
@@ -183,9 +192,11 @@ impl Replica {
     }
 
     /// Gives a committed item to the other replicas of its set, `at` excepted, which has it.
-    pub(super) async fn spread(&self, writing: &Writing, key: ItemKey, at: Member) {
+    pub(super) async fn spread(&self, writing: &Writing, key: ItemKey, at: Option<Member>) {
         let others = writing.place.others(key.millis);
-        let others = others.into_iter().filter(|member| *member != at);
+        let others = others
+            .into_iter()
+            .filter(|other| Some(other) != at.as_ref());
         let offering: FuturesUnordered<_> = others
             .map(|member| async move {
                 let mut pause = AGAIN;

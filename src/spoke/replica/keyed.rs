@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use hub_ring::{Member, read_quorum};
+use hub_ring::Member;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -119,7 +119,8 @@ impl Replica {
         write: &Write,
         sets: &[EarlierSet],
     ) -> Result<Option<ItemKey>, WriteError> {
-        for set in sets {
+        // Of those that nobody is left of nobody can say anything.
+        for set in sets.iter().filter(|set| set.needed > 0) {
             if let Some(key) = self.settle_with(write, set).await? {
                 return Ok(Some(key));
             }
@@ -176,7 +177,7 @@ impl Replica {
                     asking.push(ask(member, AGAIN));
                 }
             }
-            if denials >= read_quorum(set.members.len()) {
+            if denials >= set.needed {
                 return Ok(None);
             }
             if Instant::now() >= write.until {

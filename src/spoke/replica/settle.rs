@@ -1,7 +1,7 @@
 //! Questions about writes that may or may not be stored: answering them, and asking them about what
 //! this node coordinated before it restarted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,7 +88,8 @@ impl Replica {
     }
 
     /// Settles an item that this node coordinated before it restarted: finds out whether a second
-    /// copy exists, and removes it once it is sure that none does nor will.
+    /// copy exists, and removes it once it is sure that none does nor will. Where a member that may
+    /// hold one was declared lost nobody can be sure, and the item is kept.
     pub async fn settle_own(
         self: Arc<Self>,
         item: Undecided,
@@ -117,15 +118,21 @@ impl Replica {
         let mut pauses: HashMap<Member, Duration> = HashMap::new();
         let members = named.iter().cloned();
         let mut asking: FuturesUnordered<_> = members.map(|m| ask(m, Duration::ZERO)).collect();
-        let mut denials = 0;
+        let mut denied: HashSet<Member> = HashSet::new();
         let held = loop {
             let copy = self.dedup.copy(item.write_id, self.clock.now());
             if let Copy::Stored(key) | Copy::Elsewhere(key) = copy {
                 // It came here as a committed copy meanwhile.
                 break Some(key);
             }
-            if denials == named.len() {
+            if denied.len() == named.len() {
                 break None;
+            }
+            let now = self.clock.now();
+            let mut silent = named.iter().filter(|member| !denied.contains(*member));
+            if silent.all(|member| place.is_lost(member, item.key.millis, now)) {
+                tracing::warn!(key = %item.key, channel = %channel.name, "an undecided item is kept: who may hold it is lost");
+                break Some(item.key);
             }
             let Some((member, answer)) = asking.next().await else {
                 break None;
@@ -135,7 +142,9 @@ impl Replica {
             }
             match answer {
                 Ok(SettleAnswer::Held(key)) => break Some(key),
-                Ok(SettleAnswer::No) => denials += 1,
+                Ok(SettleAnswer::No) => {
+                    denied.insert(member);
+                }
                 Ok(SettleAnswer::Pending(_) | SettleAnswer::NotFinal) | Err(_) => {
                     let pause = pauses.entry(member.clone()).or_insert(AGAIN / 2);
                     *pause = (*pause * 2).min(AGAIN_MAX);

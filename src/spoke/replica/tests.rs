@@ -1,3 +1,4 @@
+mod lost;
 mod trio;
 
 use std::collections::BTreeMap;
@@ -178,6 +179,10 @@ impl KeyPlacement for Anywhere {
 
     fn earlier_sets(&self, _: Millis, _: Millis) -> Vec<EarlierSet> {
         Vec::new()
+    }
+
+    fn is_lost(&self, _: &Member, _: Millis, _: Millis) -> bool {
+        false
     }
 }
 

@@ -304,7 +304,11 @@ impl Replica {
             }
             let second = self.second_copy(&writing, key, &named).await;
             match second {
-                Second::Stored(at) => {
+                Second::Stored(_) | Second::Kept => {
+                    let at = match second {
+                        Second::Stored(member) => Some(member),
+                        _ => None,
+                    };
                     self.commit(&writing, key);
                     say(Ok(Stored {
                         key,

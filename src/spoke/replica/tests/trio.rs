@@ -3,6 +3,7 @@
 //!
 //! Time is tokio's paused time, so a run is quick, and follows from its seed.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 
@@ -56,10 +57,15 @@ struct Node {
     replica: Option<Arc<Replica>>,
 }
 
-struct Net {
+pub(super) struct Net {
     nodes: Mutex<Vec<Node>>,
     dice: Mutex<Dice>,
-    faults: AtomicBool,
+    pub(super) faults: AtomicBool,
+}
+
+thread_local! {
+    /// Those that an operator declared lost. A test runs on one thread, its own.
+    pub(super) static LOST: RefCell<BTreeSet<usize>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 fn member(at: usize) -> Member {
@@ -74,7 +80,7 @@ fn channel() -> ChannelRef {
 }
 
 /// The three of them, as one of them sees it.
-struct Trio(usize);
+pub(super) struct Trio(pub(super) usize);
 
 impl KeyPlacement for Trio {
     fn is_placed(&self, _: &ItemKey) -> bool {
@@ -99,6 +105,10 @@ impl KeyPlacement for Trio {
 
     fn earlier_sets(&self, _: Millis, _: Millis) -> Vec<EarlierSet> {
         Vec::new()
+    }
+
+    fn is_lost(&self, asked: &Member, _: Millis, _: Millis) -> bool {
+        LOST.with_borrow(|lost| lost.iter().any(|at| member(*at) == *asked))
     }
 }
 
@@ -157,6 +167,18 @@ impl Link {
 }
 
 impl Net {
+    pub(super) fn replica(&self, at: usize) -> Arc<Replica> {
+        self.nodes.lock()[at].replica.clone().unwrap()
+    }
+
+    /// What the node still does reaches nothing.
+    pub(super) fn kill(&self, at: usize) {
+        let mut nodes = self.nodes.lock();
+        nodes[at].run += 1;
+        nodes[at].replica = None;
+        nodes[at].store.fail("killed");
+    }
+
     /// How long a message takes, and its answer, and whether it is lost (0), or its answer (1).
     fn weather(&self) -> (Duration, Duration, u64) {
         let mut dice = self.dice.lock();
@@ -307,7 +329,7 @@ fn open(net: &Arc<Net>, at: usize, store: Arc<MemoryStore>, clock: &Arc<HubClock
     }
 }
 
-fn start(seed: u64) -> Arc<Net> {
+pub(super) fn start(seed: u64) -> Arc<Net> {
     let began = Instant::now();
     let mut dice = Dice(seed);
     let mut nodes = Vec::new();
@@ -334,6 +356,19 @@ fn start(seed: u64) -> Arc<Net> {
         open(&net, at, store, &clock);
     }
     net
+}
+
+/// Starts a killed node again, with all that its store had answered.
+pub(super) async fn restart(net: &Arc<Net>, at: usize) {
+    let (store, clock) = {
+        let nodes = net.nodes.lock();
+        (Arc::clone(&nodes[at].store), Arc::clone(&nodes[at].clock))
+    };
+    let store = Arc::new(store.reopened(Arc::clone(&clock), true));
+    while clock.now() <= store.mark() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    open(net, at, store, &clock);
 }
 
 /// A client that writes one item after the other, each through coordinators in some order, with one
@@ -405,7 +440,7 @@ async fn stable(net: &Arc<Net>, pair: [usize; 2]) -> Option<(Frontier, BTreeSet<
         reports.push(replica.report(&request).await.ok()?);
     }
     let frontiers: Vec<Frontier> = reports.iter().map(|r| r.frontier).collect();
-    let bound = stable_bound(3, &frontiers)?;
+    let bound = stable_bound(2, &frontiers)?;
     let keys = reports.into_iter().flat_map(|r| r.keys);
     Some((bound, keys.filter(|key| bound.covers(key)).collect()))
 }
@@ -456,21 +491,10 @@ async fn run(seed: u64) {
                 let pause = net.dice.lock().roll(4000);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
                 let at = net.dice.lock().roll(3) as usize;
-                let (store, clock) = {
-                    let mut nodes = net.nodes.lock();
-                    nodes[at].run += 1;
-                    nodes[at].replica = None;
-                    // What the old run still does reaches nothing.
-                    nodes[at].store.fail("killed");
-                    (Arc::clone(&nodes[at].store), Arc::clone(&nodes[at].clock))
-                };
+                net.kill(at);
                 let pause = net.dice.lock().roll(1500);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
-                let store = Arc::new(store.reopened(Arc::clone(&clock), true));
-                while clock.now() <= store.mark() {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                open(&net, at, store, &clock);
+                restart(&net, at).await;
             }
         }
     });
