@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hub_ring::{Member, Staying};
+use hub_ring::{BuiltRing, Member, Staying};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use self::ask::Said;
 use super::merge::{stable_bound, union};
@@ -39,6 +40,9 @@ pub struct Query {
     pub stable: bool,
     /// Which side of the channel's mutable time.
     pub epoch: Epoch,
+    /// Whether the answer goes on one of which it was said that the range is stable to its end: then
+    /// it is waited for until it is, through whichever replicas.
+    pub whole: bool,
 }
 
 /// Which items of a channel with a mutable time a query means.
@@ -59,6 +63,9 @@ pub struct Page {
     pub keys: Vec<ItemKey>,
     /// Whether there may be more behind the last one.
     pub more: bool,
+    /// Up to where all that is stable was known, whatever the limit has cut off; `None` if that was
+    /// not asked, or nothing in the range can be listed.
+    pub stable: Option<Frontier>,
 }
 
 /// Why a query was not answered.
@@ -170,23 +177,18 @@ impl Reads {
     /// [`QueryError`].
     pub async fn stable_time(&self, channel: &Channel) -> Result<Millis, QueryError> {
         let now = self.clock.now();
-        // Before the ring is looked at: see `ask`.
-        let horizon = self.view.horizon();
-        behind(horizon, now)?;
-        let Staying { members, needed } = self.view.staying(channel.config.name.key(), now, now);
-        let request = ReportRequest {
+        let limits = &self.settings.limits;
+        // Long enough ago for an earlier ring to bound no more.
+        let since = now.minus(limits.accept_window + 2 * limits.max_skew);
+        let range = ReportRequest {
             channel: channel.as_ref(),
-            from: ItemKey::first_of(now),
+            from: ItemKey::first_of(since),
             to: ItemKey::first_of(now.plus(1)),
             direction: Direction::Ascending,
             limit: 0,
             undecided: false,
         };
-        let asked = self.ask_range(&members, needed, false, &request).await;
-        let frontiers: Vec<_> = asked.reports.iter().map(|(_, r)| r.frontier).collect();
-        let bound = stable_bound(needed, &frontiers);
-        let bound = bound.ok_or_else(|| too_few(&asked.missing, asked.own.as_ref()))?;
-        let bound = bound.min(Frontier::before(horizon));
+        let (_, bound) = self.ask(&range, false).await?;
         Ok(self.bounded(bound).millis().min(now))
     }
 
@@ -199,6 +201,7 @@ impl Reads {
             return Ok(Page {
                 keys: Vec::new(),
                 more: false,
+                stable: None,
             });
         };
         let mut range = ReportRequest {
@@ -209,30 +212,34 @@ impl Reads {
             limit: query.limit.max(1),
             undecided: !query.stable,
         };
-        let mut waited = Duration::ZERO;
+        let mut waiting: Option<Instant> = None;
+        let mut stable: Option<Frontier> = None;
         loop {
             // What is not decided on some may be on the others.
-            let all = !waited.is_zero();
+            let all = waiting.is_some();
             let (reports, bound) = self.ask(&range, all).await?;
             let bound = self.bounded(bound);
             if !query.stable {
                 let (keys, complete_to) = union(reports, query.direction);
-                return Ok(cut(keys, complete_to, query.limit));
+                return Ok(cut(keys, complete_to, query.limit, None));
             }
             if self.is_undecided(query, &bound) {
-                if waited >= PATIENCE {
+                let since = waiting.get_or_insert_with(Instant::now);
+                if since.elapsed() >= PATIENCE {
                     return Err(QueryError::Undecided { decided: bound });
                 }
                 tokio::time::sleep(LOOK).await;
-                waited += LOOK;
                 continue;
             }
+            // What a first look left out is left out, however far a second one reaches.
+            let lowest = stable.map_or(bound, |before| before.min(bound));
+            stable = Some(lowest);
             let reaches = range.to <= bound.end();
             if query.direction == Direction::Descending && !reaches {
                 // What lies above the bound must not use up the limit: ask again below it.
                 range.to = bound.end();
                 if range.to <= range.from {
-                    return Ok(cut(Vec::new(), None, query.limit));
+                    return Ok(cut(Vec::new(), None, query.limit, stable));
                 }
                 continue;
             }
@@ -242,7 +249,7 @@ impl Reads {
             // Ascending, the first key that is not stable yet ends the answer.
             let ended = keys.len() < before && query.direction == Direction::Ascending;
             let complete_to = complete_to.filter(|_| !ended);
-            return Ok(cut(keys, complete_to, query.limit));
+            return Ok(cut(keys, complete_to, query.limit, stable));
         }
     }
 
@@ -278,10 +285,10 @@ impl Reads {
         let tables = self.view.tables();
         let mut reports: HashMap<Member, Report> = HashMap::new();
         let mut bound: Option<Frontier> = None;
-        let rings = tables.overlapping(
-            range.from.millis.get(),
-            range.to.millis.get().saturating_add(1),
-        );
+        // A ring that is to come into force holds nothing yet.
+        let near = now.plus(2 * self.settings.limits.max_skew).get();
+        let end = range.to.millis.get().min(near).saturating_add(1);
+        let rings = tables.overlapping(range.from.millis.get(), end);
         let mut rings = rings.peekable();
         while let Some(ring) = rings.next() {
             let Staying {
@@ -327,6 +334,9 @@ impl Reads {
         let bound = bound.unwrap_or(Frontier::before(
             now.minus(self.settings.limits.accept_window),
         ));
+        let later = tables.rings().iter().filter_map(BuiltRing::from_millis);
+        let later = later.filter(|from| *from > near).min();
+        let bound = later.map_or(bound, |from| bound.min(Frontier::before(Millis::new(from))));
         let bound = bound.min(Frontier::before(horizon));
         Ok((reports.into_values().collect(), bound))
     }
@@ -340,7 +350,7 @@ impl Reads {
         bound
     }
 
-    /// Whether a range is long over and yet not stable to its end.
+    /// Whether a range is long over, or was said to be stable, and is not to its end.
     fn is_undecided(&self, query: &Query, bound: &Frontier) -> bool {
         let Some(to) = query.to else {
             return false;
@@ -353,7 +363,7 @@ impl Reads {
         };
         let window = limits.accept_window + limits.max_skew + fixed;
         let over = to.millis.plus(window) < self.clock.now();
-        over && *bound < Frontier::below(to)
+        (over || query.whole) && *bound < Frontier::below(to)
     }
 }
 
@@ -378,8 +388,13 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
     }
 }
 
-fn cut(mut keys: Vec<ItemKey>, complete_to: Option<ItemKey>, limit: usize) -> Page {
+fn cut(
+    mut keys: Vec<ItemKey>,
+    complete_to: Option<ItemKey>,
+    limit: usize,
+    stable: Option<Frontier>,
+) -> Page {
     let more = complete_to.is_some() || keys.len() > limit;
     keys.truncate(limit);
-    Page { keys, more }
+    Page { keys, more, stable }
 }

@@ -31,6 +31,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How far back minutes are compared, in milliseconds, and how fresh they may be.
 const COMPARED: i64 = 55 * 60_000;
 const FRESH: i64 = 60_000;
+const COMPARED_AT_ONCE: i64 = 3 * 60_000;
 const MINUTE: i64 = 60_000;
 
 /// Fetches what this node lacks.
@@ -425,20 +426,23 @@ impl Repair {
                 continue;
             }
             let known = self.compared.lock().get(&member).copied();
-            let from = known.unwrap_or(oldest).max(oldest);
-            if from >= to {
-                continue;
-            }
-            match self.compare_with(&replica, &member, from, to).await {
-                Ok(fetched) => {
-                    crate::metric::repaired(fetched);
-                    if fetched > 0 {
-                        tracing::info!(peer = %member.as_str(), items = fetched, "repaired");
+            let mut from = known.unwrap_or(oldest).max(oldest);
+            // Some minutes at a time: the digests of all of them may be more than one answer holds.
+            while from < to {
+                let until = from.plus(COMPARED_AT_ONCE).min(to);
+                match self.compare_with(&replica, &member, from, until).await {
+                    Ok(fetched) => {
+                        crate::metric::repaired(fetched);
+                        if fetched > 0 {
+                            tracing::info!(peer = %member.as_str(), items = fetched, "repaired");
+                        }
+                        self.compared.lock().insert(member.clone(), until);
+                        from = until;
                     }
-                    self.compared.lock().insert(member, to);
-                }
-                Err(reason) => {
-                    tracing::debug!(peer = %member.as_str(), reason, "could not compare");
+                    Err(reason) => {
+                        tracing::debug!(peer = %member.as_str(), reason, "could not compare");
+                        break;
+                    }
                 }
             }
         }

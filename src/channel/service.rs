@@ -1,10 +1,12 @@
 //! What this node's replica answers to other members.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hub_ring::Member;
+use parking_lot::Mutex;
 
 use super::placement::ChannelPlacement;
 use super::registry::Channels;
@@ -33,6 +35,8 @@ pub struct ReplicaService {
     channels: Arc<Channels>,
     writes: Arc<Writes>,
     max_skew: i64,
+    /// The names of channels that are being looked up, as others spoke of them.
+    learning: Arc<Mutex<HashSet<Arc<str>>>>,
 }
 
 impl ReplicaService {
@@ -50,6 +54,7 @@ impl ReplicaService {
             channels,
             writes,
             max_skew,
+            learning: Arc::default(),
         }
     }
 
@@ -79,13 +84,16 @@ impl ReplicaService {
     /// As [`Self::learn`], for those who must not wait for coordination: what is not known yet is
     /// refused, and offered again.
     fn begin_to_learn(&self, channel: &ChannelRef) {
-        if !self.channels.knows(channel) {
-            let (channels, name) = (Arc::clone(&self.channels), Arc::clone(&channel.name));
-            tokio::spawn(async move {
-                // Whoever offers again finds out what came of it.
-                let _ = channels.fetch(&name).await;
-            });
+        if self.channels.knows(channel) || !self.learning.lock().insert(Arc::clone(&channel.name)) {
+            return;
         }
+        let (channels, name) = (Arc::clone(&self.channels), Arc::clone(&channel.name));
+        let learning = Arc::clone(&self.learning);
+        tokio::spawn(async move {
+            // Whoever offers again finds out what came of it.
+            let _ = channels.fetch(&name).await;
+            learning.lock().remove(&name);
+        });
     }
 
     /// The channels of which a member was a replica at some time between two.
@@ -159,9 +167,11 @@ impl PeerService for ReplicaService {
         let Some(replica) = self.local.get() else {
             return GetAnswer::Unknown("the store is not open".to_owned());
         };
+        // Before it is looked for: what it learns meanwhile may be this very item.
+        let votes = replica.votes_at(key.millis);
         match replica.item_for_peer(channel.id, key).await {
             Ok(Some(item)) => GetAnswer::Found(item),
-            Ok(None) if replica.votes_at(key.millis) => GetAnswer::No,
+            Ok(None) if votes => GetAnswer::No,
             Ok(None) => GetAnswer::Unknown("the replica is warming".to_owned()),
             Err(error) => GetAnswer::Unknown(error.to_string()),
         }

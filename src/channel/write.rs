@@ -65,6 +65,12 @@ pub struct Writes {
 /// The pause before the coordinators are tried once more.
 const AGAIN: Duration = Duration::from_millis(20);
 const AGAIN_MAX: Duration = Duration::from_millis(500);
+/// How often a coordinator is looked after that has not answered yet.
+const LOOK: Duration = Duration::from_millis(100);
+/// A payload of more bytes than this is large.
+const LARGE: usize = 256 * 1024;
+/// What a link between members is taken to carry at the least.
+const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 
 /// What one coordinator said.
 enum Tried {
@@ -194,11 +200,19 @@ impl Writes {
     }
 
     async fn hand_to(&self, member: &Member, write: Write, alone: bool) -> Tried {
+        // What is large takes longer to come and to go.
+        let size = write.payload.bytes.len();
+        let more = if size > LARGE {
+            Duration::from_secs_f64(size as f64 / BYTES_PER_SECOND)
+        } else {
+            Duration::ZERO
+        };
         let patience = if alone {
             self.settings.deadline
         } else {
-            self.settings.patience
+            self.settings.patience + more
         };
+        let patience = patience.min(write.until.saturating_duration_since(Instant::now()));
         let outcome = if member == self.view.own() {
             // It goes on by itself, so whoever is asked next must know that it was tried.
             match tokio::time::timeout(patience, self.coordinate(write, member)).await {
@@ -206,8 +220,13 @@ impl Writes {
                 Err(_) => return Tried::Perhaps("the store did not answer in time".to_owned()),
             }
         } else {
+            let (until, is_large) = (write.until, !more.is_zero());
             let request = self.request(write);
-            match self.peers.write(member, request).await {
+            let asked = tokio::select! {
+                asked = self.peers.write(member, request) => asked,
+                reason = self.gone(member, until), if is_large => return Tried::Perhaps(reason),
+            };
+            match asked {
                 Ok(outcome) => outcome,
                 Err(error @ PeerError::NoAnswer { .. }) => {
                     return Tried::Perhaps(error.to_string());
@@ -218,11 +237,30 @@ impl Writes {
         match outcome {
             Ok(stored) => Tried::Done(Ok(stored)),
             Err(WriteError::NotNow(Reason::DiskFull) | WriteError::Full) => Tried::Full,
-            Err(error @ (WriteError::NotNow(_) | WriteError::NotOpen)) => {
-                Tried::No(error.to_string())
-            }
+            // Another one may have room.
+            Err(
+                error @ (WriteError::NotNow(_) | WriteError::NotOpen | WriteError::NoRoomForKey),
+            ) => Tried::No(error.to_string()),
             Err(WriteError::Unknown { reason }) => Tried::Perhaps(reason),
             Err(error) => Tried::Done(Err(error.into())),
+        }
+    }
+
+    /// Waits until a member has been out of reach for as long as a small write would have been waited
+    /// for: what it was asked for with a large one may take longer than anybody should wait for it.
+    async fn gone(&self, member: &Member, until: Instant) -> String {
+        let mut since: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            if self.peers.is_connected(member) {
+                since = None;
+            } else if now.duration_since(*since.get_or_insert(now)) >= self.settings.patience {
+                return format!("{} is out of reach", member.as_str());
+            }
+            if now >= until {
+                return format!("{} did not answer in time", member.as_str());
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 

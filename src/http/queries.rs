@@ -21,8 +21,7 @@ use super::negotiate::{ListFormat, list_format};
 use super::params::{self, Order, Params};
 use super::reply::{self, JSON, Reply};
 use crate::channel::{Channel, Epoch, Page, Query, QueryError, Reads};
-use crate::env::Millis;
-use crate::item::{ItemKey, TimePath};
+use crate::item::{Frontier, ItemKey, TimePath};
 use crate::spoke;
 
 /// How many keys a time query reads at a time.
@@ -47,9 +46,10 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         limit: PAGE,
         stable: params.stable,
         epoch: epoch(&params),
+        whole: false,
     };
-    let limit = stable_limit(call, &channel, &params).await?;
     let page = page_of(call, &channel, &query).await?;
+    let over = is_over(call, &channel, &params, path, &page).await?;
     let links = call.links();
     let repeat = params.repeat();
     let mut head = String::with_capacity(256 + page.keys.len() * 96);
@@ -57,7 +57,7 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
     links.push(&mut head, Link::Period(path));
     head.push_str(repeat);
     head.push_str("\"}");
-    if path.end() < limit {
+    if over {
         push_link(&mut head, "next", &links, Link::Period(path.next()), repeat);
     }
     push_link(
@@ -79,7 +79,11 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         reads: Arc::clone(&call.core.reads),
         links: call.links(),
         channel,
-        query,
+        // Who is told of a next period takes this one for whole.
+        query: Query {
+            whole: over && params.stable,
+            ..query
+        },
         after: page.keys.last().copied(),
         tail,
     };
@@ -145,17 +149,26 @@ async fn page_of(call: &Call<'_>, channel: &Channel, query: &Query) -> Result<Pa
     page.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))
 }
 
-/// The end of what a query may list: the stable time, or now.
-async fn stable_limit(
+/// Whether nothing can come into a period any more, by the very look that its items were listed by:
+/// another one may reach further.
+async fn is_over(
     call: &Call<'_>,
     channel: &Channel,
     params: &Params,
-) -> Result<Millis, Reply> {
-    if !params.stable {
-        return Ok(call.api.clock.now());
+    path: TimePath,
+    page: &Page,
+) -> Result<bool, Reply> {
+    let end = path.end();
+    if end >= call.api.clock.now() || !params.stable {
+        return Ok(end < call.api.clock.now());
+    }
+    if let Some(stable) = page.stable {
+        return Ok(stable >= Frontier::below(ItemKey::first_of(end)));
     }
     let stable = call.core.reads.stable_time(channel).await;
-    stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))
+    let stable =
+        stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))?;
+    Ok(end < stable)
 }
 
 /// `GET /channel/{channel}/{key}/{next|previous}`
@@ -287,6 +300,7 @@ pub(super) async fn keys_at(
         limit: count,
         stable: params.stable,
         epoch: epoch(params),
+        whole: false,
     };
     keys_of(call, channel, query).await
 }
@@ -312,6 +326,7 @@ async fn keys_beside(
         limit: count,
         stable: params.stable,
         epoch: epoch(params),
+        whole: false,
     };
     keys_of(call, channel, query).await
 }

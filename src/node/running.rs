@@ -91,6 +91,7 @@ impl Running {
                 limit: keep,
                 stable: true,
                 epoch: Epoch::Immutable,
+                whole: false,
             };
             match self.reads.page(&channel, &query).await {
                 Ok(page) if page.keys.len() >= keep => {

@@ -18,7 +18,7 @@ use super::lane;
 use super::link::{Link, PeerSnapshot, REPLY_MAX};
 use super::resolver::PeerResolver;
 use super::wire::{self, Frame, Malformed};
-use crate::cluster::{KnownChannels, MemberRecord, PeerError, RingPeers, Vouched};
+use crate::cluster::{Incarnation, KnownChannels, MemberRecord, PeerError, RingPeers, Vouched};
 use crate::env::Millis;
 use crate::item::ItemKey;
 use crate::spoke::peers::{
@@ -206,10 +206,11 @@ impl PeerClient {
 
     /// Makes a link to every member that there is, and drops those to others.
     fn settle_links(&self) {
-        let registered = Arc::clone(&self.registered.lock());
-        let in_rings = self.in_rings.lock().clone();
         let own = self.carrier.identity.member();
         let mut links = self.links.write();
+        // Read in here: of two callers the one that comes last must go by the latest.
+        let registered = Arc::clone(&self.registered.lock());
+        let in_rings = self.in_rings.lock().clone();
         links.retain(|member, _| registered.contains_key(member) || in_rings.contains(member));
         for member in registered.keys().chain(&in_rings) {
             if member == own {
@@ -290,7 +291,7 @@ impl PeerClient {
     ) -> Result<Vec<Bytes>, PeerError> {
         let link = self.link(member)?;
         let length: usize = frames.iter().map(Frame::len).sum();
-        let _charge = link.charge(length)?;
+        let _charge = link.charge(length, patience).await?;
         let more = Duration::from_secs((length / BYTES_PER_SECOND) as u64);
         link.ask(kind, frames, patience + more).await
     }
@@ -372,6 +373,10 @@ impl Peers for PeerClient {
         self.connected(member)
     }
 
+    fn run_of(&self, member: &Member) -> Option<Incarnation> {
+        self.carrier.identity.run_of(member)
+    }
+
     async fn append(
         &self,
         member: &Member,
@@ -390,13 +395,13 @@ impl Peers for PeerClient {
         let link = self.link(member)?;
         let frame = wire::encode_stage(write_id, payload);
         let length = frame.len();
-        let _charge = link.charge(length)?;
         // A few at a time: more would only share the same way.
         let Ok(_turn) = link.stages.acquire().await else {
             return Err(PeerError::Overloaded {
                 member: member.clone(),
             });
         };
+        let _charge = link.charge(length, Kind::Stage.patience()).await?;
         let more = Duration::from_secs((length / BYTES_PER_SECOND) as u64);
         let patience = Kind::Stage.patience() + more;
         link.ask(Kind::Stage, vec![frame], patience).await?;

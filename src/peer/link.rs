@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hub_ring::Member;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::body::{Outgoing, take};
 use super::client::Carrier;
@@ -25,6 +25,8 @@ use crate::cluster::{Incarnation, MemberRecord, PeerError};
 
 /// Staged payloads on their way to one member at a time.
 const STAGES: usize = 2;
+/// A question of more bytes waits for its turn.
+const LARGE: usize = 256 * 1024;
 /// The longest that a part of a reply may take.
 const PART_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,8 +46,10 @@ pub(super) struct Link {
     known: Mutex<Known>,
     pub(super) lane: Mutex<Lane>,
     pub(super) stages: Semaphore,
-    /// The bytes of questions that are asked, appends apart.
+    /// The bytes of small questions that are asked, appends apart.
     asked: AtomicU64,
+    /// The KiB that large ones may still take.
+    carrying: Semaphore,
 }
 
 /// What is known of a member beside how it stands.
@@ -113,6 +117,7 @@ impl Link {
             lane: Mutex::default(),
             stages: Semaphore::new(STAGES),
             asked: AtomicU64::new(0),
+            carrying: Semaphore::new(kib(carrier.settings.queue_bytes) as usize),
             carrier,
         })
     }
@@ -360,7 +365,13 @@ impl Link {
             return Err(Failure::NoAnswer(reason));
         };
         if length > self.carrier.reply_max(kind) {
-            return Err(Failure::NoAnswer(format!("an answer of {length} bytes")));
+            let reason = format!("an answer of {length} bytes");
+            return Err(if kind.carries_payload() {
+                Failure::NoAnswer(reason)
+            } else {
+                // Nothing was to be acted upon, and the member is there.
+                Failure::Refused(Refused::TooLarge, reason)
+            });
         }
         let signer = identity.secret().reply(&mac, status);
         let body = http::Response::<reqwest::Body>::from(reply).into_body();
@@ -406,9 +417,30 @@ impl Link {
         }
     }
 
-    /// Counts that many bytes as waiting, unless there are too many. One question may always wait.
-    pub(super) fn charge(self: &Arc<Self>, bytes: usize) -> Result<Charge, PeerError> {
-        let bytes = bytes as u64;
+    /// Counts that many bytes as waiting. Large questions wait for their turn, so that many small ones
+    /// cannot keep a large one out, nor a large one the small ones; of those there may not be too many.
+    ///
+    /// # Errors
+    /// [`PeerError::Overloaded`].
+    pub(super) async fn charge(
+        self: &Arc<Self>,
+        bytes: usize,
+        patience: Duration,
+    ) -> Result<Charge<'_>, PeerError> {
+        if bytes <= LARGE {
+            return self.charge_small(bytes as u64).map(Charge::Small);
+        }
+        let all = kib(self.carrier.settings.queue_bytes);
+        let turn = self.carrying.acquire_many(kib(bytes as u64).min(all));
+        match tokio::time::timeout(patience, turn).await {
+            Ok(Ok(turn)) => Ok(Charge::Large(turn)),
+            _ => Err(PeerError::Overloaded {
+                member: self.member.clone(),
+            }),
+        }
+    }
+
+    fn charge_small(self: &Arc<Self>, bytes: u64) -> Result<SmallCharge, PeerError> {
         let max = self.carrier.settings.queue_bytes;
         let taken = self
             .asked
@@ -420,7 +452,7 @@ impl Link {
                 member: self.member.clone(),
             });
         }
-        Ok(Charge {
+        Ok(SmallCharge {
             link: Arc::clone(self),
             bytes,
         })
@@ -428,7 +460,10 @@ impl Link {
 
     /// The bytes that wait for the member.
     pub(super) fn queue_bytes(&self) -> u64 {
-        self.asked.load(Ordering::Acquire) + self.lane.lock().bytes()
+        let free = self.carrying.available_permits() as u64;
+        let all = u64::from(kib(self.carrier.settings.queue_bytes));
+        let carried = all.saturating_sub(free) * 1024;
+        self.asked.load(Ordering::Acquire) + carried + self.lane.lock().bytes()
     }
 
     /// What is known of it.
@@ -453,15 +488,27 @@ impl Link {
 }
 
 /// Bytes that count as waiting until this is dropped.
-pub(super) struct Charge {
+pub(super) enum Charge<'a> {
+    Small(#[expect(dead_code, reason = "it is held, and dropped")] SmallCharge),
+    Large(#[expect(dead_code, reason = "it is held, and dropped")] SemaphorePermit<'a>),
+}
+
+pub(super) struct SmallCharge {
     link: Arc<Link>,
     bytes: u64,
 }
 
-impl Drop for Charge {
+impl Drop for SmallCharge {
     fn drop(&mut self) {
         self.link.asked.fetch_sub(self.bytes, Ordering::AcqRel);
     }
+}
+
+/// Bytes in KiB, at least one.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024))
+        .unwrap_or(u32::MAX)
+        .max(1)
 }
 
 /// What an error of several layers is about.

@@ -102,6 +102,10 @@ pub enum Reason {
     NoPeer,
     /// The payload that was to go ahead of the append is not there.
     NoPayload,
+    /// The time is over in which the write may be stamped.
+    TooLate,
+    /// Too many writes wait for their second copies.
+    Backlog,
 }
 
 /// Applies the rule, in its order: what is held, what was promised, what stands in the way, what

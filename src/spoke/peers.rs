@@ -16,7 +16,7 @@ use super::accept::Reason;
 use super::directory::Direction;
 use super::ids::{ChannelId, WriteId};
 use super::replica::{Stored, WriteError};
-use crate::cluster::PeerError;
+use crate::cluster::{Incarnation, PeerError};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 
@@ -247,6 +247,9 @@ pub trait Peers: Send + Sync {
     /// Whether there is an open connection to a member.
     fn is_connected(&self, member: &Member) -> bool;
 
+    /// The newest run of a member that is known: what an earlier one refused it may not know of.
+    fn run_of(&self, member: &Member) -> Option<Incarnation>;
+
     /// Offers an item. Appends to one member arrive in the order of these calls.
     async fn append(
         &self,
@@ -368,6 +371,10 @@ fn nobody<T>(member: &Member) -> Result<T, PeerError> {
 
 #[async_trait]
 impl Peers for NoPeers {
+    fn run_of(&self, _: &Member) -> Option<Incarnation> {
+        None
+    }
+
     fn is_connected(&self, _: &Member) -> bool {
         false
     }

@@ -14,14 +14,14 @@ mod read;
 mod settle;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hub_ring::Member;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::accept::{Limits, Promises};
 use super::dedup::Dedup;
@@ -110,6 +110,12 @@ pub struct Replica {
     /// Channels in which something stamped here was decided since the store was last told.
     decided: Mutex<Vec<ChannelId>>,
     dedup: Dedup,
+    /// Items stamped here that are about to be removed: nobody is to learn of them any more.
+    dropping: Mutex<HashSet<(ChannelId, ItemKey)>>,
+    /// What the writes take that are under way here.
+    undecided_bytes: Arc<AtomicU64>,
+    /// The KiB of large payloads that may still be read whole for others.
+    large: Semaphore,
     /// Payloads that came ahead of their appends.
     staged: Mutex<HashMap<WriteId, copies::Staged>>,
     /// Key times about which this replica may have forgotten promises.
@@ -157,6 +163,9 @@ impl Replica {
             channels: RwLock::new(channels.collect()),
             decided: Mutex::default(),
             dedup,
+            dropping: Mutex::default(),
+            undecided_bytes: Arc::default(),
+            large: Semaphore::new(inventory::LARGE_KIB as usize),
             staged: Mutex::default(),
             forgotten: RwLock::default(),
             closed: AtomicBool::new(false),

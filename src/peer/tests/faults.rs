@@ -178,3 +178,31 @@ async fn what_a_member_holds_for_others_is_bounded() {
     }
     assert!(is_connected(&client, &b));
 }
+
+#[tokio::test]
+async fn what_is_large_keeps_nothing_small_waiting_nor_the_other_way_round() {
+    let (client, node) = pair().await;
+    let b = member("b");
+    let stage = |size: usize| {
+        let (client, b) = (Arc::clone(&client), b.clone());
+        let payload = Bytes::from(vec![0; size]);
+        tokio::spawn(async move { client.stage(&b, WriteId(1), payload).await })
+    };
+    // More than all that may wait.
+    let size = settings().queue_bytes as usize * 3;
+    let large: Vec<_> = (0..3).map(|_| stage(size)).collect();
+    until("large ones are under way", || {
+        client.snapshot()[0].queue_bytes >= settings().queue_bytes
+    })
+    .await;
+    let mut asked = 0;
+    while !large.iter().all(tokio::task::JoinHandle::is_finished) {
+        assert!(client.vouch(&b).await.is_ok());
+        asked += 1;
+    }
+    assert!(asked > 0);
+    for large in large {
+        assert_eq!(large.await.unwrap(), Ok(()));
+    }
+    assert_eq!(node.service.staged.lock().len(), 3);
+}

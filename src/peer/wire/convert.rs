@@ -95,6 +95,8 @@ pub(super) fn reason_code(reason: Reason) -> u32 {
         Reason::ClockOff => 7,
         Reason::NoPeer => 8,
         Reason::NoPayload => 9,
+        Reason::TooLate => 10,
+        Reason::Backlog => 11,
     }
 }
 
@@ -110,6 +112,8 @@ pub(super) fn reason(code: u32) -> Option<Reason> {
         7 => Reason::ClockOff,
         8 => Reason::NoPeer,
         9 => Reason::NoPayload,
+        10 => Reason::TooLate,
+        11 => Reason::Backlog,
         _ => return None,
     })
 }

@@ -97,6 +97,8 @@ fn reason() -> impl Strategy<Value = Reason> {
         Just(Reason::ClockOff),
         Just(Reason::NoPeer),
         Just(Reason::NoPayload),
+        Just(Reason::TooLate),
+        Just(Reason::Backlog),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The second copy of an item, which commits it, and the copies after that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +12,23 @@ use tokio::time::Instant;
 
 use super::write::Writing;
 use super::{Replica, Stored, WriteError};
+use crate::cluster::Incarnation;
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Reason;
 use crate::spoke::dedup::Copy;
 use crate::spoke::ids::WriteId;
-use crate::spoke::peers::{AppendAnswer, AppendRequest, Refusal, SettleAnswer, SettleRequest};
+use crate::spoke::peers::{
+    AppendAnswer, AppendRequest, Peers, Refusal, SettleAnswer, SettleRequest,
+};
 
 /// The first pause before a replica is asked again, and the longest.
 const AGAIN: Duration = Duration::from_millis(10);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 /// How often a copy that is not needed for the commit is offered before it is left to repair.
 const OFFERS: u32 = 5;
+/// How much longer others than the first are waited for that take a payload ahead.
+const STAGE_MORE: Duration = Duration::from_millis(500);
 /// How long a payload is kept whose append does not come.
 const STAGED: Duration = Duration::from_mins(1);
 
@@ -41,12 +46,44 @@ pub(super) enum Second {
     Elsewhere(ItemKey),
     /// No replica that was named will ever take it under this key; a new one must be above both.
     Dead((Millis, Frontier)),
+    /// As the one before, and every one of them had its disk full.
+    Full,
     /// The key is dead, and that member coordinates the write itself, under that higher key.
     Theirs(Member, ItemKey),
     /// Those who may have it were declared lost: it is kept.
     Kept,
     /// The store was closed: whoever opens it again settles the item.
     Closed,
+}
+
+/// Who refused an item for good, and in which run: one that lost its disk since may have accepted it
+/// from another member.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(HashMap<Member, Option<Incarnation>>);
+
+impl Refusals {
+    /// A member refused; `run` is the newest one that was known of it when it was asked.
+    pub(super) fn add(&mut self, member: Member, run: Option<Incarnation>) {
+        self.0.insert(member, run);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn holds(&self, member: &Member) -> bool {
+        self.0.contains_key(member)
+    }
+
+    /// Takes back what members said that have started again since, and gives them.
+    pub(super) fn outdated(&mut self, peers: &dyn Peers) -> Vec<Member> {
+        let outdated = |(member, run): (&Member, &Option<Incarnation>)| {
+            (peers.run_of(member) != *run).then(|| member.clone())
+        };
+        let again: Vec<Member> = self.0.iter().filter_map(outdated).collect();
+        self.0.retain(|member, _| !again.contains(member));
+        again
+    }
 }
 
 impl Replica {
@@ -58,7 +95,7 @@ impl Replica {
         if writing.payload.len() <= self.settings.stage_bytes {
             return connected.collect();
         }
-        let staging: FuturesUnordered<_> = connected
+        let mut staging: FuturesUnordered<_> = connected
             .map(|member| async {
                 let payload = writing.payload.clone();
                 let staged = self.peers.stage(&member, writing.write_id, payload).await;
@@ -68,7 +105,15 @@ impl Replica {
                 staged.ok().map(|()| member)
             })
             .collect();
-        staging.filter_map(std::future::ready).collect().await
+        // One that has it is enough: the others are not waited for much longer.
+        let (mut reached, mut until) = (Vec::new(), writing.until);
+        while let Ok(Some(staged)) = tokio::time::timeout_at(until, staging.next()).await {
+            if let Some(member) = staged {
+                reached.push(member);
+                until = until.min(Instant::now() + STAGE_MORE);
+            }
+        }
+        reached
     }
 
     /// Offers an item that is stored here to the replicas that its record names, until it is decided.
@@ -79,9 +124,9 @@ impl Replica {
         named: &[Member],
     ) -> Second {
         let request = self.offer_of(writing, key, false);
-        let mut pauses: HashMap<&Member, Duration> = HashMap::new();
-        let ask = |member: &'_ Member, pause: Duration, stage: bool| {
-            let (member, request) = (member.clone(), request.clone());
+        let mut pauses: HashMap<Member, Duration> = HashMap::new();
+        let ask = |member: Member, pause: Duration, stage: bool| {
+            let request = request.clone();
             async move {
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
@@ -91,20 +136,34 @@ impl Replica {
                     // If it does not arrive the append says so again.
                     let _ = self.peers.stage(&member, writing.write_id, payload).await;
                 }
+                let run = self.peers.run_of(&member);
                 let answer = self.peers.append(&member, request).await;
-                (member, answer)
+                (member, run, answer)
             }
         };
-        let mut asking: FuturesUnordered<_> = named
-            .iter()
-            .map(|m| ask(m, Duration::ZERO, false))
-            .collect();
-        let mut refused: Vec<Member> = Vec::new();
+        let members = named.iter().cloned();
+        let mut asking: FuturesUnordered<_> =
+            members.map(|m| ask(m, Duration::ZERO, false)).collect();
+        let mut refused = Refusals::default();
+        let mut full: HashSet<Member> = HashSet::new();
         // Those that an append may have reached, answered or not.
         let mut reached: Vec<Member> = Vec::new();
         let mut above = (Millis::MIN, Frontier::NOTHING);
         let mut theirs = None;
         loop {
+            if refused.len() == named.len() {
+                self.dropping.lock().insert((writing.channel.id, key));
+                let again = refused.outdated(&*self.peers);
+                if again.is_empty() {
+                    return match theirs {
+                        Some((member, held)) => Second::Theirs(member, held),
+                        None if full.len() == named.len() => Second::Full,
+                        None => Second::Dead(above),
+                    };
+                }
+                self.dropping.lock().remove(&(writing.channel.id, key));
+                asking.extend(again.into_iter().map(|member| ask(member, AGAIN, false)));
+            }
             let change = self.dedup.change(writing.write_id);
             match self.dedup.copy(writing.write_id, self.clock.now()) {
                 Copy::Stored(held) | Copy::Elsewhere(held) if held != key => {
@@ -114,7 +173,7 @@ impl Replica {
             }
             let now = self.clock.now();
             let is_lost = |member: &&Member| writing.place.is_lost(member, key.millis, now);
-            let mut silent = named.iter().filter(|member| !refused.contains(member));
+            let mut silent = named.iter().filter(|member| !refused.holds(member));
             if silent.all(|member| is_lost(&member)) {
                 tracing::warn!(%key, "an undecided item is kept: who may hold it is lost");
                 return Second::Kept;
@@ -125,7 +184,7 @@ impl Replica {
                     None => std::future::pending().await,
                 }
             };
-            let (member, answer) = tokio::select! {
+            let (member, run, answer) = tokio::select! {
                 Some(answered) = asking.next() => answered,
                 () = changed => continue,
             };
@@ -146,13 +205,7 @@ impl Replica {
                     if let Some(held) = higher {
                         theirs = Some((member.clone(), held));
                     }
-                    refused.push(member);
-                    if refused.len() == named.len() {
-                        return match theirs {
-                            Some((member, held)) => Second::Theirs(member, held),
-                            None => Second::Dead(above),
-                        };
-                    }
+                    refused.add(member, run);
                 }
                 // It has seen nothing of this item and, as it is asked no more, never will: it cannot
                 // hold it.
@@ -161,13 +214,7 @@ impl Replica {
                         && !reached.contains(&member)
                         && !self.peers.is_connected(&member) =>
                 {
-                    refused.push(member);
-                    if refused.len() == named.len() {
-                        return match theirs {
-                            Some((member, held)) => Second::Theirs(member, held),
-                            None => Second::Dead(above),
-                        };
-                    }
+                    refused.add(member, run);
                 }
                 other => {
                     reached.push(member.clone());
@@ -178,10 +225,10 @@ impl Replica {
                         // The channel is gone, here as well: what is in it is nobody's any more.
                         return Second::Dead(above);
                     }
-                    let Some(member) = named.iter().find(|m| **m == member) else {
-                        continue;
-                    };
-                    let pause = pauses.entry(member).or_insert(AGAIN / 2);
+                    if matches!(other, Ok(AppendAnswer::NotNow(Reason::DiskFull))) {
+                        full.insert(member.clone());
+                    }
+                    let pause = pauses.entry(member.clone()).or_insert(AGAIN / 2);
                     *pause = (*pause * 2).min(AGAIN_MAX);
                     let pause = *pause;
                     let stage = matches!(other, Ok(AppendAnswer::NotNow(Reason::NoPayload)));
@@ -258,8 +305,8 @@ impl Replica {
                     let repeated = true;
                     return Ok(Stored { key, repeated });
                 }
-                // It was given up there: nothing of it is left.
-                Ok(SettleAnswer::No) => return Err(WriteError::NotNow(Reason::NotPlaced)),
+                // It was given up there under that key; it may be about to be stamped again.
+                Ok(SettleAnswer::No) => break,
                 Ok(SettleAnswer::Pending(_) | SettleAnswer::NotFinal) | Err(_) => {}
             }
             tokio::time::sleep(pause).await;

@@ -18,6 +18,8 @@ use crate::spoke::store::{Range, ReadError, StoredItem, StoredPayload};
 
 /// The length of the times that digests stand for, in milliseconds.
 pub const MINUTE: i64 = 60_000;
+/// The KiB of large payloads that are read whole at a time.
+pub(super) const LARGE_KIB: u32 = 256 * 1024;
 /// How many entries are listed at a time.
 const PAGE: usize = 10_000;
 
@@ -62,7 +64,8 @@ impl Replica {
         Ok(minutes.into_iter().map(digest).collect())
     }
 
-    /// What is held of a channel from a position on, up to a time.
+    /// What is held of a channel from a position on, up to a time: `limit` lines, or fewer if that is
+    /// all.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -74,31 +77,53 @@ impl Replica {
         limit: usize,
     ) -> Result<Vec<InventoryLine>, ReadError> {
         self.stored(channel).await?;
-        let page = self.page(channel, from, to, limit).await?;
-        let mut lines = Vec::with_capacity(page.len());
-        for entry in page {
-            let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
-            // Removed since it was listed, if it was decided that way: it is gone before it is decided.
-            if entry.flags.pending && !own && !self.holds(channel, entry.key).await? {
-                continue;
+        let (mut lines, mut at) = (Vec::new(), from);
+        // What has gone since it was listed leaves room for more: fewer lines would be taken for all.
+        while lines.len() < limit {
+            let wanted = limit - lines.len();
+            let page = self.page(channel, at, to, wanted).await?;
+            let last = page.last().map(|entry| entry.key);
+            let is_full = page.len() >= wanted;
+            for entry in page {
+                lines.extend(self.line(channel, &entry).await?);
             }
-            let named = if own {
-                let item = self.get(channel, entry.key).await?;
-                item.map(|item| {
-                    let names = item.head.replicas.iter();
-                    names.filter_map(|name| Member::new(name).ok()).collect()
-                })
-            } else {
-                None
-            };
-            lines.push(InventoryLine {
-                channel,
-                key: entry.key,
-                write_id: entry.write_id,
-                named,
-            });
+            match last {
+                Some(last) if is_full => at = last.successor(),
+                _ => break,
+            }
         }
         Ok(lines)
+    }
+
+    /// An entry as it is listed; `None` if it is gone.
+    async fn line(
+        &self,
+        channel: ChannelId,
+        entry: &Entry,
+    ) -> Result<Option<InventoryLine>, ReadError> {
+        if self.dropping.lock().contains(&(channel, entry.key)) {
+            return Ok(None);
+        }
+        let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
+        // Removed since it was listed, if it was decided that way: it is gone before it is decided.
+        if entry.flags.pending && !own && !self.holds(channel, entry.key).await? {
+            return Ok(None);
+        }
+        let named = if own {
+            let item = self.get(channel, entry.key).await?;
+            item.map(|item| {
+                let names = item.head.replicas.iter();
+                names.filter_map(|name| Member::new(name).ok()).collect()
+            })
+        } else {
+            None
+        };
+        Ok(Some(InventoryLine {
+            channel,
+            key: entry.key,
+            write_id: entry.write_id,
+            named,
+        }))
     }
 
     /// Waits until what was accepted so far is on the disk: whoever lists it to learn what it may have
@@ -170,6 +195,12 @@ impl Replica {
         let body = if matches!(item.payload, StoredPayload::Whole(_)) {
             whole(item)?
         } else {
+            // Many who ask at once take turns: nobody counts these bytes before they are read.
+            let kib = item.head.size.div_ceil(1024).min(LARGE_KIB.into());
+            let turn = self
+                .large
+                .acquire_many(u32::try_from(kib).unwrap_or(LARGE_KIB));
+            let _turn = turn.await;
             let reading = tokio::task::spawn_blocking(move || whole(item)).await;
             reading.map_err(|error| ReadError::Closed {
                 reason: error.to_string(),

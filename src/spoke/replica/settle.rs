@@ -1,7 +1,7 @@
 //! Questions about writes that may or may not be stored: answering them, and asking them about what
 //! this node coordinated before it restarted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hub_ring::Member;
 
+use super::copies::Refusals;
 use super::{KeyPlacement, Replica};
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::dedup::Copy;
@@ -111,14 +112,15 @@ impl Replica {
             let replica = &self;
             async move {
                 tokio::time::sleep(pause).await;
+                let run = replica.peers.run_of(&member);
                 let answer = replica.peers.settle(&member, request).await;
-                (member, answer)
+                (member, run, answer)
             }
         };
         let mut pauses: HashMap<Member, Duration> = HashMap::new();
         let members = named.iter().cloned();
         let mut asking: FuturesUnordered<_> = members.map(|m| ask(m, Duration::ZERO)).collect();
-        let mut denied: HashSet<Member> = HashSet::new();
+        let mut denied = Refusals::default();
         let held = loop {
             let copy = self.dedup.copy(item.write_id, self.clock.now());
             if let Copy::Stored(key) | Copy::Elsewhere(key) = copy {
@@ -126,15 +128,21 @@ impl Replica {
                 break Some(key);
             }
             if denied.len() == named.len() {
-                break None;
+                self.dropping.lock().insert((channel.id, item.key));
+                let again = denied.outdated(&*self.peers);
+                if again.is_empty() {
+                    break None;
+                }
+                self.dropping.lock().remove(&(channel.id, item.key));
+                asking.extend(again.into_iter().map(|member| ask(member, AGAIN)));
             }
             let now = self.clock.now();
-            let mut silent = named.iter().filter(|member| !denied.contains(*member));
+            let mut silent = named.iter().filter(|member| !denied.holds(member));
             if silent.all(|member| place.is_lost(member, item.key.millis, now)) {
                 tracing::warn!(key = %item.key, channel = %channel.name, "an undecided item is kept: who may hold it is lost");
                 break Some(item.key);
             }
-            let Some((member, answer)) = asking.next().await else {
+            let Some((member, run, answer)) = asking.next().await else {
                 break None;
             };
             if self.is_closed() {
@@ -143,7 +151,7 @@ impl Replica {
             match answer {
                 Ok(SettleAnswer::Held(key)) => break Some(key),
                 Ok(SettleAnswer::No) => {
-                    denied.insert(member);
+                    denied.add(member, run);
                 }
                 Ok(SettleAnswer::Pending(_) | SettleAnswer::NotFinal) | Err(_) => {
                     let pause = pauses.entry(member.clone()).or_insert(AGAIN / 2);
@@ -173,6 +181,7 @@ impl Replica {
             Some(key) => self.dedup.elsewhere(id, keyed, key, now),
             None => self.dedup.failed(id, Some(&item.key)),
         }
+        self.dropping.lock().remove(&(channel.id, item.key));
         self.own_decided(channel, &item.key);
     }
 }

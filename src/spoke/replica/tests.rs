@@ -447,3 +447,16 @@ async fn idle_channels_are_forgotten_and_busy_ones_are_not() {
     let reported = replica.frontier(CHANNEL).await.unwrap();
     assert!(reported.covers(&key), "the clock promises as much");
 }
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_any_more_is_not_stamped() {
+    let (store, _, clock) = HeldStore::new(false);
+    let replica = replica(&store, &clock);
+    let late = Write {
+        until: tokio::time::Instant::now(),
+        ..write("late", None)
+    };
+    let outcome = replica.coordinate(late, Arc::new(Anywhere)).await;
+    assert_eq!(outcome, Err(WriteError::NotNow(Reason::TooLate)));
+    assert!(store.waiting.lock().is_empty());
+}

@@ -2,6 +2,7 @@
 //! then, where the channel has other replicas, a second one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -90,6 +91,8 @@ fn reason_text(reason: Reason) -> &'static str {
         Reason::ClockOff => "the node's clock is too far from the others'",
         Reason::NoPeer => "no other replica of this channel is connected",
         Reason::NoPayload => "the payload has not arrived",
+        Reason::TooLate => "nobody waits for the write any more",
+        Reason::Backlog => "too many writes wait for other replicas",
     }
 }
 
@@ -151,6 +154,32 @@ impl Writing {
             digest: self.digest,
             replicas: replicas.unwrap_or_default(),
         }
+    }
+}
+
+/// What a write takes beside its payload while it is under way, about.
+const UNDECIDED_BYTES: u64 = 4096;
+
+/// A share of what writes that are under way may take: their clients may have gone, and with them
+/// what bounds the bodies of requests.
+struct Share {
+    taken: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Share {
+    /// `None` if that is more than is left. One may always be under way.
+    fn of(taken: &Arc<AtomicU64>, bytes: u64, max: u64) -> Option<Self> {
+        let more = |taken: u64| (taken == 0 || taken + bytes <= max).then_some(taken + bytes);
+        let added = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        let taken = Arc::clone(taken);
+        added.is_ok().then_some(Self { taken, bytes })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -238,13 +267,24 @@ impl Replica {
             }
             return Ok(stamped);
         }
+        let bytes = writing.payload.len() as u64 + UNDECIDED_BYTES;
+        let Some(share) = Share::of(
+            &self.undecided_bytes,
+            bytes,
+            self.settings.staged_bytes_max as u64,
+        ) else {
+            return Err(WriteError::NotNow(Reason::Backlog));
+        };
         if let Some(attempt) = attempt {
             attempt.handed_over();
         }
         let (answer, outcome) = oneshot::channel();
         let replica = Arc::clone(self);
         // It goes on if the client has gone: what was stamped is to be decided.
-        tokio::spawn(async move { replica.replicate(writing, answer).await });
+        tokio::spawn(async move {
+            replica.replicate(writing, answer).await;
+            drop(share);
+        });
         outcome.await.unwrap_or_else(|_| {
             Err(WriteError::Unknown {
                 reason: "the write ended early".to_owned(),
@@ -348,6 +388,12 @@ impl Replica {
                     self.dedup.begun_again(id, &key);
                     not_before = Some(above);
                 }
+                Second::Full => {
+                    let outcome = self.drop_own(&writing, key).await;
+                    self.dedup.failed(id, Some(&key));
+                    say(outcome.and(Err(WriteError::NotNow(Reason::DiskFull))));
+                    return;
+                }
                 Second::Closed => {
                     say(Err(WriteError::Unknown {
                         reason: "the store was closed".to_owned(),
@@ -382,6 +428,7 @@ impl Replica {
         removed.await.map_err(|error| WriteError::Unknown {
             reason: error.to_string(),
         })?;
+        self.dropping.lock().remove(&(writing.channel.id, key));
         self.own_decided(&writing.channel, &key);
         Ok(())
     }
@@ -443,6 +490,10 @@ impl Replica {
             }
             Copy::Storing(_) | Copy::Pending(_) => return Stamped::InFlight,
             Copy::None => {}
+        }
+        // Others may have stored it meanwhile and, after that long, have forgotten that they did.
+        if Instant::now() >= writing.until {
+            return Stamped::Done(Err(WriteError::NotNow(Reason::TooLate)));
         }
         // The ring may have changed since the write began here: then it begins anew, and asks whom it
         // must.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::channel::merge::stable_bound;
-use crate::cluster::PeerError;
+use crate::cluster::{Incarnation, PeerError};
 use crate::env::{BootTime, ClockSource};
 use crate::spoke::peers::*;
 use crate::spoke::{Direction, MemoryStore};
@@ -72,7 +72,7 @@ fn member(at: usize) -> Member {
     Member::new(["a", "b", "c"][at]).unwrap()
 }
 
-fn channel() -> ChannelRef {
+pub(super) fn channel() -> ChannelRef {
     ChannelRef {
         id: CHANNEL,
         name: "c".into(),
@@ -201,6 +201,13 @@ impl Peers for Link {
         })
     }
 
+    fn run_of(&self, to: &Member) -> Option<Incarnation> {
+        let net = self.0.upgrade()?;
+        let at = (0..3).find(|at| member(*at) == *to).unwrap();
+        let run = net.nodes.lock()[at].run;
+        Some(Incarnation(run.into()))
+    }
+
     async fn append(&self, to: &Member, r: AppendRequest) -> Result<AppendAnswer, PeerError> {
         let at = (0..3).find(|at| member(*at) == *to).unwrap();
         self.carry(to, move |replica| async move {
@@ -308,7 +315,7 @@ fn open(net: &Arc<Net>, at: usize, store: Arc<MemoryStore>, clock: &Arc<HubClock
         dedup_bytes: 1 << 20,
         patience: Duration::from_secs(5),
         stage_bytes: 40,
-        staged_bytes_max: 10_000,
+        staged_bytes_max: 1_000_000,
     };
     let (replica, undecided) = Replica::new(
         Arc::clone(&store) as Arc<dyn SpokeStore>,
