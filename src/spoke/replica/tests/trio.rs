@@ -205,7 +205,7 @@ impl Peers for Link {
         let net = self.0.upgrade()?;
         let at = (0..3).find(|at| member(*at) == *to).unwrap();
         let run = net.nodes.lock()[at].run;
-        Some(Incarnation(run.into()))
+        Some(Incarnation(run))
     }
 
     async fn append(&self, to: &Member, r: AppendRequest) -> Result<AppendAnswer, PeerError> {
