@@ -41,7 +41,7 @@ bench: build ## Measure the hub beside a bare server that does nothing
 
 rehearse: ## Put hubs under faults at full size (long; some of it needs root)
 	@./tools/need.sh zookeeper haproxy network
-	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --features hub/faults
+	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --package hub-bench --features hub/faults
 	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored

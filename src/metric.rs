@@ -57,6 +57,12 @@ pub fn read_asked(replicas: u64) {
     KNOWN.1.increment(replicas);
 }
 
+/// A read asked every member of a ring that is larger than any replica set.
+pub fn full_fanout() {
+    static KNOWN: LazyLock<Counter> = LazyLock::new(|| counter!("hub_read_full_fanouts_total"));
+    KNOWN.increment(1);
+}
+
 /// Repair found that many items that this node lacked, and fetched them.
 pub fn repaired(items: u64) {
     counter!("hub_repair_items_total").increment(items);
@@ -222,6 +228,11 @@ pub fn describe(version: &'static str) {
         "hub_read_replicas_asked_total",
         "replicas asked for them; none is asked that is not in a replica set of the time asked about"
     );
+    describe_counter!(
+        "hub_read_full_fanouts_total",
+        "reads that asked every member of a ring with more members than the replica sets concerned"
+    );
+    counter!("hub_read_full_fanouts_total").absolute(0);
     describe_counter!(
         "hub_repair_items_total",
         "items fetched that other replicas held and this node did not"

@@ -64,6 +64,9 @@ pub struct LoadArgs {
     /// The server, a hub or a bare one
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
+    /// The server that the items of `get` are inserted through, if not the one that is asked
+    #[arg(long, value_name = "URL")]
+    pub through: Option<String>,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub seconds: Duration,

@@ -106,12 +106,16 @@ struct Loaded {
 async fn load(args: &LoadArgs) -> Result<(), BenchError> {
     let target = Target::resolve(&args.url).await?;
     let clients = &args.clients;
-    let channels = prepare::channels(&target, clients.channels.get()).await?;
+    let through = match &args.through {
+        Some(url) => Target::resolve(url).await?,
+        None => target.clone(),
+    };
+    let channels = prepare::channels(&through, clients.channels.get()).await?;
     let inserts = Arc::new(Inserts::new(channels, clients.item_bytes));
     let requests = match args.mode {
         Mode::Insert => Requests::Insert(inserts),
         Mode::Get => Requests::Get {
-            paths: prepare::items(&target, &inserts, args.items.get())
+            paths: prepare::items(&through, &inserts, args.items.get())
                 .await?
                 .into(),
             body_len: Some(clients.item_bytes as u64),

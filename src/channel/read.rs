@@ -6,7 +6,7 @@
 
 mod ask;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -285,6 +285,7 @@ impl Reads {
         let tables = self.view.tables();
         let mut reports: HashMap<Member, Report> = HashMap::new();
         let mut bound: Option<Frontier> = None;
+        let mut fanned = Fanned::default();
         // A ring that is to come into force holds nothing yet.
         let near = now.plus(2 * self.settings.limits.max_skew).get();
         let end = range.to.millis.get().min(near).saturating_add(1);
@@ -307,6 +308,7 @@ impl Reads {
                 let needed = needed.saturating_sub(known.len());
                 Some(self.ask_range(&rest, needed, all, range).await)
             };
+            fanned.add(&set, asked.as_ref().map_or(0, |asked| asked.count));
             let (missing, own) = match asked {
                 None => (Vec::new(), None),
                 Some(asked) => {
@@ -330,6 +332,7 @@ impl Reads {
             }
             bound = Some(bound.map_or(of_ring, |b| b.min(of_ring)));
         }
+        fanned.count(tables.newest());
         // Before the first ring there was nobody to store anything.
         let bound = bound.unwrap_or(Frontier::before(
             now.minus(self.settings.limits.accept_window),
@@ -364,6 +367,29 @@ impl Reads {
         let window = limits.accept_window + limits.max_skew + fixed;
         let over = to.millis.plus(window) < self.clock.now();
         (over || query.whole) && *bound < Frontier::below(to)
+    }
+}
+
+/// How far a read spread.
+#[derive(Debug, Default)]
+struct Fanned {
+    concerned: BTreeSet<Member>,
+    asked: usize,
+}
+
+impl Fanned {
+    fn add(&mut self, set: &[Member], asked: usize) {
+        self.concerned.extend(set.iter().cloned());
+        self.asked += asked;
+    }
+
+    /// A read that asked as many as there are, though fewer have to do with it, is counted: there is
+    /// to be none.
+    fn count(&self, newest: Option<&BuiltRing>) {
+        let members = newest.map_or(0, |ring| ring.ring().members().len());
+        if self.asked >= members && self.concerned.len() < members {
+            crate::metric::full_fanout();
+        }
     }
 }
 

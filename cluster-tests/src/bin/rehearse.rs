@@ -11,18 +11,22 @@ use std::time::Duration;
 use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
-use cluster_tests::scenarios::{everywhere, health, restart, rivals, sequence, zookeeper};
+use cluster_tests::scenarios::{
+    everywhere, health, recover, restart, rivals, sequence, speed, zookeeper,
+};
 
 const MIB: u64 = 1024 * 1024;
 const NAMES: [&str; 7] = ["kill", "disk", "scale", "idle", "pause", "stop", "damage"];
 /// Those of clusters.
-const CLUSTERS: [&str; 6] = [
+const CLUSTERS: [&str; 8] = [
     "everywhere",
     "sequence",
     "rivals",
     "health",
     "restart",
     "zookeeper",
+    "recover",
+    "speed",
 ];
 
 fn main() -> ExitCode {
@@ -231,6 +235,14 @@ async fn cluster_size(name: &str) -> Vec<Bar> {
                 add: true,
             };
             vec![restart::rehearse(&size).await]
+        }
+        "recover" => vec![recover::rehearse().await, recover::alone().await],
+        "speed" => {
+            let size = speed::Size {
+                rounds: 5,
+                seconds: Duration::from_secs(5),
+            };
+            speed::rehearse(&size).await
         }
         _ => {
             let size = zookeeper::Size {

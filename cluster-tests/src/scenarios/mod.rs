@@ -10,6 +10,7 @@ pub mod recover;
 pub mod restart;
 pub mod rivals;
 pub mod sequence;
+pub mod speed;
 pub mod touched;
 pub mod zookeeper;
 

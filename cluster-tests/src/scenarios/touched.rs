@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::wait::until;
 
 const ANSWERS: &str = "hub_peer_answers_total";
+const FULL_FANOUTS: &str = "hub_read_full_fanouts_total";
 /// What one hub asks another for a write.
 const WRITING: [&str; 4] = ["write", "append", "stage", "settle"];
 /// And for a read.
@@ -82,8 +83,20 @@ pub async fn by_writes_and_reads(cluster: &Cluster) -> Outcome<String> {
         })?;
         most_reading = most_reading.max(asked);
     }
+    let mut fanouts = 0.0;
+    for number in cluster.numbers() {
+        let metrics = Metrics::of(&cluster.hub(number)?.client()).await?;
+        ensure(metrics.has(FULL_FANOUTS), || {
+            format!("hub {number} does not show {FULL_FANOUTS}")
+        })?;
+        fanouts += metrics.sum(FULL_FANOUTS, &[]);
+    }
+    ensure(fanouts < 0.5, || {
+        format!("{fanouts} reads asked every hub there is")
+    })?;
     Ok(format!(
-        "a write touches {most_writing} hubs and a read {most_reading:.1} at the most"
+        "a write touches {most_writing} hubs and a read {most_reading:.1} at the most, no read all of \
+         them"
     ))
 }
 

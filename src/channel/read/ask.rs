@@ -27,6 +27,8 @@ pub(super) struct Asked {
     pub(super) missing: Vec<Member>,
     /// Why this node's own replica did not, if that is so.
     pub(super) own: Option<ReadError>,
+    /// How many were asked.
+    pub(super) count: usize,
 }
 
 impl Reads {
@@ -147,13 +149,13 @@ impl Reads {
             reports: Vec::new(),
             missing: Vec::new(),
             own: None,
+            count: 0,
         };
-        let mut asked = 0;
         loop {
             let wanted = if all { order.len() } else { needed };
             while asking.len() + out.reports.len() < wanted {
                 let Some(member) = waiting.next() else { break };
-                asked += 1;
+                out.count += 1;
                 asking.push(self.report_of(member, request));
             }
             if asking.is_empty() {
@@ -163,7 +165,7 @@ impl Reads {
                 answered = asking.next() => answered,
                 () = tokio::time::sleep(self.settings.hedge), if waiting.len() > 0 => {
                     if let Some(member) = waiting.next() {
-                        asked += 1;
+                        out.count += 1;
                         asking.push(self.report_of(member, request));
                     }
                     continue;
@@ -183,7 +185,7 @@ impl Reads {
                 break;
             }
         }
-        crate::metric::read_asked(asked);
+        crate::metric::read_asked(out.count as u64);
         out
     }
 
