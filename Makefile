@@ -35,13 +35,15 @@ check: tools ## Formatting, lints, docs, licences and sources
 demo: build ## Load a month of real flights into a running hub, and query it
 	HUB_URL="$(HUB_URL)" HUB_BIN=$(RELEASE) ./demo/run.sh
 
-bench: build ## Measure the hub beside a bare server that does nothing
-	$(CARGO) build --release --locked --package hub-bench
+bench: build ## Measure the hub beside a bare server that does nothing, and a cluster beside one hub
+	@./tools/need.sh zookeeper
+	$(CARGO) build --release --locked --package hub-bench --package cluster-tests
 	$(TARGET)/release/hub-bench compare --hub $(RELEASE) $(BENCH_ARGS)
+	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse speed
 
 rehearse: ## Put hubs under faults at full size (long; some of it needs root)
 	@./tools/need.sh zookeeper haproxy network
-	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --package hub-bench --features hub/faults
+	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --features hub/faults
 	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
