@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::gets;
 use super::identity::PeerIdentity;
 use super::kind::Kind;
 use super::lane;
@@ -444,10 +445,7 @@ impl Peers for PeerClient {
         channel: ChannelRef,
         key: ItemKey,
     ) -> Result<GetAnswer, PeerError> {
-        let frames = vec![wire::encode_get(&channel, &key)];
-        let kind = Kind::Get;
-        self.one(member, kind, frames, kind.patience(), wire::decode_got)
-            .await
+        gets::get(&self.link(member)?, &channel, &key).await
     }
 
     async fn digests(

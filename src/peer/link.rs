@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::body::{Outgoing, take};
 use super::client::Carrier;
+use super::gets::Gets;
 use super::identity::{HEAD, HEAD_MAC, REPLY_LENGTH, Refused};
 use super::kind::Kind;
 use super::lane::Lane;
@@ -45,6 +46,7 @@ pub(super) struct Link {
     place: Place,
     known: Mutex<Known>,
     pub(super) lane: Mutex<Lane>,
+    pub(super) gets: Mutex<Gets>,
     pub(super) stages: Semaphore,
     /// The bytes of small questions that are asked, appends apart.
     asked: AtomicU64,
@@ -115,6 +117,7 @@ impl Link {
             kick: Notify::new(),
             known: Mutex::default(),
             lane: Mutex::default(),
+            gets: Mutex::default(),
             stages: Semaphore::new(STAGES),
             asked: AtomicU64::new(0),
             carrying: Semaphore::new(kib(carrier.settings.queue_bytes) as usize),

@@ -13,6 +13,7 @@
 
 mod body;
 mod client;
+mod gets;
 mod identity;
 mod kind;
 mod lane;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -31,6 +32,10 @@ const PART_PATIENCE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(1);
 /// The largest request without payload, and what may stand beside one, in bytes.
 pub(super) const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+/// Items that one request asks for and that are looked for at a time.
+const GETS_AT_ONCE: usize = 4;
+/// Once an answer has this many bytes, the items that are still asked for are left out of it.
+const GETS_BYTES: usize = 1024 * 1024;
 /// One permit stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
 
@@ -240,10 +245,20 @@ impl PeerServer {
                 wire::encode_report(&report)
             }
             Kind::Get => {
-                let mut answers = Vec::with_capacity(frames.len());
-                for frame in frames {
-                    let (channel, key) = wire::decode_get(frame)?;
-                    answers.push(wire::encode_got(replica.get(from, channel, key).await));
+                let wanted = frames.into_iter().map(wire::decode_get);
+                let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
+                let (mut answers, mut bytes) = (Vec::with_capacity(wanted.len()), 0);
+                let got = wanted.into_iter();
+                let got = got.map(|(channel, key)| replica.get(from, channel, key));
+                let mut got = futures_util::stream::iter(got).buffered(GETS_AT_ONCE);
+                while let Some(answer) = got.next().await {
+                    let frame = wire::encode_got(answer);
+                    bytes += frame.len();
+                    answers.push(frame);
+                    // What is left out is asked for again.
+                    if bytes >= GETS_BYTES {
+                        break;
+                    }
                 }
                 return Ok(answers);
             }

@@ -141,3 +141,27 @@ async fn a_large_payload_is_staged() {
     // Nothing of it counts as waiting any more.
     assert_eq!(client.snapshot()[0].queue_bytes, 0);
 }
+
+#[tokio::test]
+async fn items_are_asked_for_together_and_each_gets_its_own() {
+    let (client, node) = pair().await;
+    let asked = |count: u64| -> Vec<_> {
+        let ask = |number: u64| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move { client.get(&member("b"), channel(), key(number)).await })
+        };
+        (0..count).map(ask).collect()
+    };
+    // Four of these are more than one answer may have: the rest is asked for again.
+    for (count, size) in [(500, 10), (20, 300_000)] {
+        *node.service.payload.lock() = Bytes::from(vec![7; size]);
+        for (number, asked) in asked(count).into_iter().enumerate() {
+            let Ok(GetAnswer::Found(item)) = asked.await.unwrap() else {
+                panic!("item {number} was not found");
+            };
+            assert_eq!(item.key, key(number as u64));
+            assert_eq!(item.body.size, size as u64);
+        }
+    }
+    until("nothing waits", || client.snapshot()[0].queue_bytes == 0).await;
+}

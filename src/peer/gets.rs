@@ -1,0 +1,118 @@
+//! Items asked of one member: those that wait while others are on their way go together.
+//!
+//! A lone question waits for nothing. Under load one request carries many, and the codes and headers
+//! of a request are paid once for all of them. Some requests are on their way at a time, so that one
+//! item which has to be read from the disk does not hold up all others.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::kind::Kind;
+use super::link::Link;
+use super::wire::{self, Frame};
+use crate::cluster::PeerError;
+use crate::item::ItemKey;
+use crate::spoke::peers::{ChannelRef, GetAnswer};
+
+/// The most requests on their way to a member at a time, and the most items asked for by one.
+const FLYING: usize = 3;
+const BATCH: usize = 64;
+
+type Outcome = Result<GetAnswer, PeerError>;
+
+/// A question that waits for its turn.
+struct Waiting {
+    frame: Frame,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct Gets {
+    waiting: VecDeque<Waiting>,
+    flying: usize,
+}
+
+/// Asks for an item.
+pub(super) async fn get(link: &Arc<Link>, channel: &ChannelRef, key: &ItemKey) -> Outcome {
+    let (answer, answered) = oneshot::channel();
+    let frame = wire::encode_get(channel, key);
+    let begin = {
+        let mut gets = link.gets.lock();
+        gets.waiting.push_back(Waiting { frame, answer });
+        let begin = gets.flying < FLYING;
+        gets.flying += usize::from(begin);
+        begin
+    };
+    if begin {
+        tokio::spawn(send(Arc::clone(link)));
+    }
+    // It waits for those before it as long as for itself.
+    let patience = 2 * Kind::Get.patience();
+    match tokio::time::timeout(patience, answered).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(no_answer(link, "this node is stopping")),
+        Err(_) => Err(no_answer(link, "not in time")),
+    }
+}
+
+fn no_answer(link: &Link, reason: &str) -> PeerError {
+    PeerError::NoAnswer {
+        member: link.member.clone(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Sends what waits, until nothing does.
+async fn send(link: Arc<Link>) {
+    loop {
+        let mut batch = {
+            let mut gets = link.gets.lock();
+            // Whoever gave up in the meantime does not want to know.
+            gets.waiting.retain(|waiting| !waiting.answer.is_closed());
+            let count = gets.waiting.len().min(BATCH);
+            let batch: VecDeque<Waiting> = gets.waiting.drain(..count).collect();
+            if batch.is_empty() {
+                gets.flying -= 1;
+                return;
+            }
+            batch
+        };
+        let frames: Vec<Frame> = batch.iter().map(|waiting| waiting.frame.clone()).collect();
+        match ask(&link, frames).await {
+            Ok(answers) => {
+                for frame in answers {
+                    let Some(waiting) = batch.pop_front() else {
+                        break;
+                    };
+                    let outcome = wire::decode_got(frame)
+                        .map_err(|malformed| no_answer(&link, &malformed.to_string()));
+                    let _ = waiting.answer.send(outcome);
+                }
+                // An answer that would be too long leaves out the rest: they come first now.
+                let mut gets = link.gets.lock();
+                for waiting in batch.into_iter().rev() {
+                    gets.waiting.push_front(waiting);
+                }
+            }
+            Err(error) => {
+                for waiting in batch {
+                    let _ = waiting.answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn ask(link: &Arc<Link>, frames: Vec<Frame>) -> Result<Vec<bytes::Bytes>, PeerError> {
+    let length: usize = frames.iter().map(Frame::len).sum();
+    let patience = Kind::Get.patience();
+    let _charge = link.charge(length, patience).await?;
+    let answers = link.ask(Kind::Get, frames, patience).await?;
+    if answers.is_empty() {
+        return Err(no_answer(link, "an answer without items"));
+    }
+    Ok(answers)
+}
