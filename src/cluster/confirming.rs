@@ -156,12 +156,16 @@ fn moved(step: HorizonStep) -> Result<(), String> {
 /// copy must not undo rings that items were stored by.
 async fn publish(cluster: &Cluster, found: &VersionedRings) {
     let own = cluster.view().history();
-    if !own.mark().knows_newer_ring_than(found.history.mark()) {
+    // Not the rings alone: a history that is older by one note of who is absent is not taken up
+    // either, and as long as it stands nobody's horizon moves.
+    if own.mark() <= found.history.mark() {
         return;
     }
     tracing::error!(
         own = own.mark().version,
+        own_revision = own.mark().revision,
         found = found.history.mark().version,
+        found_revision = found.history.mark().revision,
         "ZooKeeper holds an older ring history than this node; the newer one is published again"
     );
     match cluster

@@ -143,6 +143,46 @@ async fn an_empty_zookeeper_is_given_the_rings_again() {
     let published = tokio::time::timeout(Duration::from_secs(10), published);
     published.await.unwrap().unwrap();
     assert!(nodes.iter().all(|node| node.history() == held));
+    horizons_move(&nodes).await;
+}
+
+/// Waits until each node has confirmed its history more than once from here on.
+async fn horizons_move(nodes: &[Node]) {
+    let lease = policy().lease_millis;
+    let before: Vec<i64> = nodes.iter().map(Node::horizon).collect();
+    for (node, before) in nodes.iter().zip(before) {
+        until("its horizon moves", || node.horizon() > before + 2 * lease).await;
+    }
+}
+
+/// A copy of ZooKeeper's data may be older by a note that changes no ring.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_of_the_same_rings_with_fewer_notes_is_published_again() {
+    let (server, cluster, net) = (shared(), fresh("notes"), Arc::new(Net::default()));
+    let nodes = three(server, &cluster, &net).await;
+    let (copy, held) = loop {
+        let copy = nodes[0].coordination.rings().await.unwrap();
+        let mut history = RingHistory::clone(&copy.history);
+        history.decommission(member("z"), 1);
+        let writing = nodes[0].coordination.replace_rings(copy.version, &history);
+        if writing.await.is_ok() {
+            break (copy.history, history.mark());
+        }
+    };
+    assert!(!held.knows_newer_ring_than(copy.mark()) && held > copy.mark());
+    until("all hold the note", || {
+        nodes.iter().all(|node| node.history().mark() >= held)
+    })
+    .await;
+    let client = server.client().await;
+    let path = format!("/{cluster}/rings");
+    let bytes = copy.encode().unwrap();
+    client.set_data(&path, &bytes, None).await.unwrap();
+    let mut found = nodes[0].coordination.watch_rings();
+    let published = found.wait_for(|rings| rings.history.mark() >= held);
+    let published = tokio::time::timeout(Duration::from_secs(10), published);
+    published.await.unwrap().unwrap();
+    horizons_move(&nodes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
