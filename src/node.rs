@@ -433,6 +433,7 @@ impl Starting<'_> {
             },
             life: Arc::clone(self.life),
             view: Arc::clone(self.view),
+            cluster: Arc::clone(cluster),
             peers: Arc::clone(&peers),
             repair,
         };

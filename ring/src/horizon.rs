@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use crate::history::{HistoryMark, RingHistory};
 use crate::member::Member;
 
-/// Up to which key time a node knows the ring; it only moves forward.
+/// Up to which key time a node knows the ring; it moves forward, except with the clock itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RingHorizon {
     millis: Option<i64>,
@@ -43,6 +43,8 @@ pub enum HorizonStep {
     HistoryChanged,
     /// Not every member has vouched: nothing changed.
     NotVouched,
+    /// The node's clock was set since the question was sent: nothing changed.
+    ClockSet,
 }
 
 impl RingHorizon {
@@ -83,6 +85,13 @@ impl RingHorizon {
                 HorizonStep::Moved { millis }
             }
         }
+    }
+
+    /// Takes up that the node's clock was set back by so many milliseconds: what was confirmed is
+    /// worth as much of the new clock as it was of the old one, and no more.
+    pub fn set_back(&mut self, by_millis: i64) {
+        let by_millis = by_millis.max(0);
+        self.millis = self.millis.map(|millis| millis.saturating_sub(by_millis));
     }
 
     /// Takes up that every member has vouched for `history`, the node's present one.
@@ -208,6 +217,18 @@ mod tests {
             HorizonStep::Unchanged
         );
         assert!(horizon.allows(14_999) && !horizon.allows(15_000));
+    }
+
+    #[test]
+    fn a_horizon_goes_back_with_the_clock_and_never_ahead_of_it() {
+        let mut horizon = RingHorizon::new();
+        horizon.set_back(1);
+        assert_eq!(horizon.millis(), None);
+        let _ = horizon.confirm(&history(), 5_000, 10_000);
+        horizon.set_back(3_000);
+        assert_eq!(horizon.millis(), Some(12_000));
+        horizon.set_back(-3_000);
+        assert_eq!(horizon.millis(), Some(12_000));
     }
 
     #[test]

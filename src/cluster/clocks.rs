@@ -78,6 +78,16 @@ impl ClockStanding {
     }
 }
 
+impl ClockStanding {
+    /// Whether the clock is out of bounds only because it is not the wall clock, which is `offset`
+    /// milliseconds ahead of it and would be within bounds: then it helps to set it.
+    pub fn is_mended_by(&self, offset: i64, max_skew: i64) -> bool {
+        let bound = max_skew / 2;
+        let left = self.behind_millis.saturating_sub(offset);
+        !self.within_bounds && offset.abs() > bound && left.abs() <= bound
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +123,21 @@ mod tests {
             );
             assert_eq!(found.compared_with, ahead.len());
         }
+    }
+
+    #[test]
+    fn a_clock_is_set_only_where_that_mends_it() {
+        const HOUR: i64 = 3_600_000;
+        // Three hours ahead, and the wall clock has been set right.
+        assert!(standing(&[-3 * HOUR]).is_mended_by(-3 * HOUR + 100, 500));
+        // The wall clock is as wrong as the clock is.
+        assert!(!standing(&[-3 * HOUR]).is_mended_by(0, 500));
+        // It is wrong to the other side.
+        assert!(!standing(&[-3 * HOUR]).is_mended_by(3 * HOUR, 500));
+        // Only the wall clock is wrong.
+        assert!(!standing(&[10]).is_mended_by(HOUR, 500));
+        // So little is made up by and by.
+        assert!(!standing(&[260]).is_mended_by(200, 500));
     }
 
     #[test]

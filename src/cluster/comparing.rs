@@ -15,13 +15,18 @@ const ASKED: usize = 12;
 /// How often a clock that is out of bounds is said to be.
 const SAY: Duration = Duration::from_mins(1);
 
-/// Compares clocks three times a lease, for as long as the node runs.
+/// Compares clocks three times a lease, and when that is waited for, as long as the node runs.
 pub(super) async fn run(cluster: Arc<Cluster>) {
     let lease = u64::try_from(cluster.policy.lease_millis).unwrap_or(1);
     let pause = Duration::from_millis((lease / 3).max(1));
     let mut said = None;
     loop {
+        let asked = cluster.view().asking(&cluster.clock);
         let standing = compare(&cluster, pause).await;
+        if !cluster.view().stands(asked) {
+            // That was said of the clock as it was.
+            continue;
+        }
         let before = cluster.standing.send_replace(standing);
         let now = cluster.clock.boot();
         if standing.within_bounds {
@@ -37,7 +42,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
                 "this node's clock is out of bounds: it takes no part in writing until it is set right"
             );
         }
-        tokio::time::sleep(pause).await;
+        let _ = timeout(pause, cluster.compare_now.notified()).await;
     }
 }
 

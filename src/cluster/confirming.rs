@@ -11,6 +11,7 @@ use super::clocks::{ClockSample, ClockStanding};
 use super::coordination::{CoordinationError, VersionedRings};
 use super::handle::Cluster;
 use super::peers::{RingPeers, Vouched};
+use super::view::Asked;
 use crate::env::Millis;
 
 /// Confirms the history three times a lease, for as long as the node runs, and takes up what
@@ -49,6 +50,14 @@ fn part_of_lease(cluster: &Cluster, parts: i64) -> Duration {
 /// Confirms the history once; says why the horizon did not move.
 async fn confirm(cluster: &Cluster, found: &VersionedRings) -> Result<(), String> {
     if !cluster.clock_is_right() {
+        // ZooKeeper may be all there is to tell when it is right again.
+        let asked = cluster.view().asking(&cluster.clock);
+        let asking = cluster.coordination.confirm(found.version);
+        if cluster.coordination.link().borrow().connected
+            && let Ok(Ok(theirs)) = timeout(part_of_lease(cluster, 5), asking).await
+        {
+            saw(cluster, asked, theirs);
+        }
         return Err("this node's clock is out of bounds".to_owned());
     }
     if let Some(by) = cluster.coordination.link().borrow().superseded {
@@ -106,12 +115,11 @@ async fn by_coordination(cluster: &Cluster, found: &VersionedRings) -> Result<()
         Err(error) => return Err(Unconfirmed::Refused(error.to_string())),
     }
     let doubtful = cluster.rings.doubtful();
-    let sent = cluster.clock.now();
+    let asked = cluster.view().asking(&cluster.clock);
     match cluster.coordination.confirm(found.version).await {
         Ok(theirs) => {
             if cluster.coordination.is_shared() {
-                let sample = ClockSample::new(sent, cluster.clock.now(), theirs);
-                *cluster.mtime.lock() = Some(sample);
+                let sample = saw(cluster, asked, theirs);
                 // Before the first comparison with others, this clock is all there is; and one may
                 // have been made since this was asked.
                 let members = found.history.newest().map_or(0, |map| map.members().len());
@@ -131,12 +139,25 @@ async fn by_coordination(cluster: &Cluster, found: &VersionedRings) -> Result<()
             let lease = cluster.policy.lease_millis;
             let step = cluster
                 .view()
-                .confirmed_at(found.history.mark(), sent, lease);
+                .confirmed_at(found.history.mark(), asked, lease);
             moved(step).map_err(Unconfirmed::Refused)
         }
         Err(CoordinationError::Conflict) => Err(Unconfirmed::Changed),
         Err(error) => Err(Unconfirmed::NoAnswer(error.to_string())),
     }
+}
+
+/// Keeps what an answer says of coordination's clock, for the next comparison.
+fn saw(cluster: &Cluster, asked: Asked, theirs: Millis) -> ClockSample {
+    let sample = ClockSample::new(asked.sent, cluster.clock.now(), theirs);
+    if cluster.view().stands(asked) {
+        *cluster.mtime.lock() = Some(sample);
+    }
+    if cluster.standing.borrow().compared_with == 0 {
+        // The keeper and an operator wait for the first one.
+        cluster.compare_now.notify_one();
+    }
+    sample
 }
 
 /// Whether a step means that the horizon is as far as it can be.
@@ -149,6 +170,7 @@ fn moved(step: HorizonStep) -> Result<(), String> {
         HorizonStep::NoRing => Err("there is no ring yet".to_owned()),
         HorizonStep::HistoryChanged => Err("the ring history has changed".to_owned()),
         HorizonStep::NotVouched => Err("a member knows of a newer ring".to_owned()),
+        HorizonStep::ClockSet => Err("this node's clock was set meanwhile".to_owned()),
     }
 }
 
@@ -188,10 +210,11 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
         return Err("there is no ring yet".to_owned());
     }
     let own = (cluster.own(), cluster.rings.knows());
-    let sent: Millis = cluster.clock.now();
+    let asked = cluster.view().asking(&cluster.clock);
+    let sent = asked.sent;
     let mut vouching = Vouching::new(&history, own, sent.get());
-    let asked: Vec<Member> = vouching.waiting().iter().cloned().collect();
-    let mut answers: FuturesUnordered<_> = asked
+    let members: Vec<Member> = vouching.waiting().iter().cloned().collect();
+    let mut answers: FuturesUnordered<_> = members
         .iter()
         .map(async |member| (member, peers.vouch(member).await))
         .collect();
@@ -226,7 +249,7 @@ async fn by_members(cluster: &Cluster) -> Result<(), String> {
         }
     }
     let lease = cluster.policy.lease_millis;
-    let step = cluster.view().confirmed_by(&vouching, lease);
+    let step = cluster.view().confirmed_by(&vouching, asked, lease);
     moved(step)
 }
 

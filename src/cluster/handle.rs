@@ -13,7 +13,7 @@ use hub_ring::keeper::KeeperPolicy;
 use hub_ring::{Member, NodeSlot, RingHistory, RingMap};
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::clocks::ClockStanding;
@@ -29,6 +29,10 @@ use crate::env::HubClock;
 
 /// How often what nobody tells is looked at: whether members answer, and how time passes.
 pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// A clock that is not further from the wall clock than this, in milliseconds, is not set: it gets
+/// there by itself.
+const CLOCK_NEAR: i64 = 50;
 
 /// What a node's part in the cluster goes by.
 #[derive(Debug, Clone)]
@@ -94,6 +98,8 @@ pub struct Cluster {
     pub(super) says: watch::Sender<Option<String>>,
     /// Clocks seen by confirmations, for the next comparison.
     pub(super) mtime: Mutex<Option<super::ClockSample>>,
+    /// Wakes the comparing of clocks.
+    pub(super) compare_now: Notify,
     record: Mutex<MemberRecord>,
     incarnation: OnceLock<Incarnation>,
 }
@@ -128,6 +134,7 @@ impl Cluster {
             standing: watch::Sender::new(ClockStanding::ALONE),
             says: watch::Sender::new(None),
             mtime: Mutex::new(None),
+            compare_now: Notify::new(),
             record: Mutex::new(record),
             incarnation: OnceLock::new(),
         }))
@@ -202,9 +209,15 @@ impl Cluster {
     }
 
     /// Waits until this node is in a ring that is in force, and its horizon moves; gives its slot.
+    ///
+    /// A clock that is out of bounds meanwhile follows the wall clock: a node that was started
+    /// before its machine's clock was right is not to wait until that is made up.
     pub async fn joined(&self) -> NodeSlot {
         let mut told = false;
         loop {
+            if !self.clock_is_right() {
+                self.set_clock();
+            }
             let history = self.view().history();
             let now = self.clock.now();
             let current = history.at(now.get());
@@ -220,6 +233,32 @@ impl Cluster {
                 tracing::info!(ring, "waiting for a ring with this node in it");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Sets the clock to the wall clock, if it is not near that. Only while nothing is promised by it:
+    /// before the store is open.
+    pub fn set_clock(&self) {
+        if self.clock.read().offset_millis.abs() <= CLOCK_NEAR {
+            return;
+        }
+        let back = self.view().set_clock(&self.clock);
+        self.rings.clock_was_set();
+        // What was seen of other clocks was seen by the clock as it was.
+        *self.mtime.lock() = None;
+        self.standing.send_replace(ClockStanding::ALONE);
+        self.compare_now.notify_one();
+        tracing::warn!(back_ms = back, "this node's clock is set to the wall clock");
+    }
+
+    /// Whether the clock is out of bounds though the wall clock is not: then the node has to stop
+    /// promising, and set it.
+    pub fn clock_is_to_be_set(&self) -> bool {
+        let standing = *self.standing.borrow();
+        // Looked at often, and hardly ever so.
+        !standing.within_bounds && {
+            let offset = self.clock.read().offset_millis;
+            standing.is_mended_by(offset, self.policy.max_skew_millis)
         }
     }
 
@@ -275,6 +314,20 @@ impl Cluster {
 
     pub(super) fn clock_is_right(&self) -> bool {
         self.standing.borrow().within_bounds
+    }
+
+    /// Whether the clock is right and was compared with another one, if there is any: what is to be
+    /// done by it for others waits for that.
+    pub(super) fn clock_is_sure(&self) -> bool {
+        let standing = *self.standing.borrow();
+        let members = self.view().history();
+        let members = members.newest().map_or(0, |map| map.members().len());
+        let needed = self.coordination.is_shared() && members > 1;
+        if standing.within_bounds && standing.compared_with == 0 && needed {
+            self.compare_now.notify_one();
+            return false;
+        }
+        standing.within_bounds
     }
 
     /// Whether this node was in force last: only such members announce, or say from when. One that

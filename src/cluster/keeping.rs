@@ -70,10 +70,10 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
 
 fn may_keep(cluster: &Cluster) -> bool {
     let history = cluster.view().history();
-    cluster.clock_is_right()
-        && cluster.coordination.link().borrow().connected
+    cluster.coordination.link().borrow().connected
         && keeper::may_keep(&history, cluster.own())
         && cluster.is_in_dated_ring(&history)
+        && cluster.clock_is_sure()
 }
 
 async fn until_may_not(cluster: &Cluster) {
@@ -194,6 +194,10 @@ async fn act(
             return Err(CoordinationError::Unavailable { reason });
         }
     }
+    // By the rings as they were known before, it might: a node that has just started knows none.
+    if !may_keep(cluster) {
+        return Ok(None);
+    }
     sight(cluster, &members);
     let decision = decide(cluster, &members, &found.history);
     let mut history = RingHistory::clone(&found.history);
@@ -298,7 +302,7 @@ pub(super) async fn complete_left_over(cluster: Arc<Cluster>) {
             continue;
         };
         let connected = cluster.coordination.link().borrow().connected;
-        if !connected || !cluster.clock_is_right() || !cluster.is_in_dated_ring(&history) {
+        if !connected || !cluster.is_in_dated_ring(&history) || !cluster.clock_is_sure() {
             continue;
         }
         let held = cluster.clock.boot().saturating_sub(since).as_millis();

@@ -34,5 +34,5 @@ pub use life::{Life, Phase};
 pub use peers::{KnownChannels, PeerError, RingPeers, RingService, Vouched};
 pub use recovering::RecoverError;
 pub use ring_file::RingFileError;
-pub use view::RingView;
+pub use view::{Asked, RingView};
 pub use zookeeper::{ZooKeeperCoordination, ZooKeeperSettings};

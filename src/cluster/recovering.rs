@@ -61,6 +61,9 @@ pub enum RecoverError {
     /// Nothing is decided by a clock that is wrong.
     #[error("this node's clock is out of bounds: ask another one")]
     ClockOff,
+    /// Nor by one of which nothing is known.
+    #[error("this node's clock was not compared with another one yet: ask again in some seconds")]
+    ClockNotCompared,
     /// Coordination holds an older history than this node.
     #[error("coordination holds an older ring history than this node, which is published again")]
     Older,
@@ -176,6 +179,10 @@ impl Cluster {
                 let reason = error.to_string();
                 return Err(CoordinationError::Unavailable { reason }.into());
             }
+        }
+        // By the rings as they are now: in one of several its clock must have been compared.
+        if !self.clock_is_sure() {
+            return Err(RecoverError::ClockNotCompared);
         }
         let newest = found.history.newest().map(RingMap::version);
         if let (Some(expected), Some(newest)) = (expected, newest)

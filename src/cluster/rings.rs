@@ -136,6 +136,16 @@ impl Rings {
         }
     }
 
+    /// Takes up that the clock was set: when an announcement was seen is told by the clock as it is
+    /// now, or its time would look too early.
+    pub(super) fn clock_was_set(&self) {
+        if let Some(seen) = &mut *self.seen.lock() {
+            let held = self.clock.boot().saturating_sub(seen.boot).as_millis();
+            let held = i64::try_from(held).unwrap_or(i64::MAX);
+            seen.clock = self.clock.now().minus(held);
+        }
+    }
+
     fn seen(&self) -> Option<Seen> {
         *self.seen.lock()
     }
@@ -237,7 +247,11 @@ mod tests {
     }
 
     async fn open(folder: &std::path::Path) -> Rings {
-        let clock = Arc::new(HubClock::start(ManualClock::new(Millis::new(NOW))));
+        open_by(folder, ManualClock::new(Millis::new(NOW))).await
+    }
+
+    async fn open_by(folder: &std::path::Path, wall: Arc<ManualClock>) -> Rings {
+        let clock = Arc::new(HubClock::start(wall));
         let view = RingView::new(Member::new("a").unwrap());
         let file = RingFile::new(folder.join("rings"));
         Rings::open(view, file, clock, 10_000).await.unwrap()
@@ -271,6 +285,22 @@ mod tests {
             Adoption::Newer
         );
         assert!(rings.announced_since().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_by_a_wrong_clock_is_no_alarm_once_it_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let wall = ManualClock::new(Millis::new(NOW + 10_800_000));
+        let rings = open_by(folder.path(), Arc::clone(&wall)).await;
+        rings.take_up(&Arc::new(announced())).await.unwrap();
+        let mut right = announced();
+        right.set_from(2, NOW + 10_500).unwrap();
+        let right = Arc::new(right);
+        assert!(rings.take_up(&right).await.is_err());
+        wall.step_wall(-10_800_000);
+        rings.view.set_clock(&rings.clock);
+        rings.clock_was_set();
+        assert_eq!(rings.take_up(&right).await.unwrap(), Adoption::Newer);
     }
 
     #[tokio::test]

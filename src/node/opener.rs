@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::NodeError;
 use crate::channel::{ChannelPlacement, Channels, Part, Repair, Warmed};
-use crate::cluster::{Life, Phase, RingView};
+use crate::cluster::{Cluster, Life, Phase, RingView};
 use crate::env::{HubClock, Millis};
 use crate::spoke::peers::Peers;
 use crate::spoke::{
@@ -30,6 +30,7 @@ pub(super) struct Opener {
     pub(super) settings: ReplicaSettings,
     pub(super) life: Arc<Life>,
     pub(super) view: Arc<RingView>,
+    pub(super) cluster: Arc<Cluster>,
     pub(super) peers: Arc<dyn Peers>,
     pub(super) repair: Arc<Repair>,
 }
@@ -156,7 +157,7 @@ impl Opener {
     async fn wait_for_clock(&self, mark: Millis) {
         let mut told = false;
         loop {
-            self.clock.set_to_wall();
+            self.cluster.set_clock();
             let behind = mark.get() - self.clock.now().get();
             if behind < 0 {
                 return;

@@ -206,3 +206,56 @@ async fn a_node_whose_clock_is_off_says_nothing() {
         assert!(node.cluster.clock_standing().borrow().within_bounds);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_started_with_a_wrong_clock_joins_once_that_is_set_right() {
+    let (server, cluster, net) = (shared(), fresh("set"), Arc::new(Net::default()));
+    let hours = 3 * 3_600_000;
+    let _a = Node::start(server, &cluster, "a", &net).await;
+    let _b = Node::start(server, &cluster, "b", &net).await;
+    let c = Node::start_ahead(server, &cluster, "c", &net, hours).await;
+    let standing = c.cluster.clock_standing();
+    until("it is seen", || !standing.borrow().within_bounds).await;
+    let mut joining = Box::pin(c.cluster.joined());
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut joining).await;
+    assert!(early.is_err());
+    c.ahead.store(0, std::sync::atomic::Ordering::Relaxed);
+    let joined = tokio::time::timeout(Duration::from_secs(20), joining).await;
+    joined.unwrap();
+    assert!(standing.borrow().within_bounds);
+    let now = crate::harness::clock().now().get();
+    let lease = policy().lease_millis;
+    assert!(
+        c.horizon() <= now + lease,
+        "no horizon of the clock as it was"
+    );
+}
+
+/// Nobody else is up, so ZooKeeper is all there is to tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_alone_is_told_of_its_clock_by_zookeeper() {
+    let (server, cluster, net) = (shared(), fresh("told"), Arc::new(Net::default()));
+    let stranger = crate::harness::connect(server, &cluster, 77);
+    crate::harness::register(&*stranger, "z").await;
+    let rings = stranger.rings().await.unwrap();
+    let mut history = RingHistory::new();
+    let now = crate::harness::clock().now().get();
+    let map = RingMap::in_force(1, now - 60_000, ["a", "b"].map(member), Placement::default());
+    history.announce(map.unwrap()).unwrap();
+    let map = RingMap::announced(2, ["a", "b", "c"].map(member), Placement::default());
+    history.announce(map.unwrap()).unwrap();
+    let version = stranger.replace_rings(rings.version, &history).await.unwrap();
+    // It would give the announced ring a time by its own clock.
+    let hours = 3 * 3_600_000;
+    let a = Node::start_ahead(server, &cluster, "a", &net, hours).await;
+    let standing = a.cluster.clock_standing();
+    until("it is seen", || !standing.borrow().within_bounds).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stranger.rings().await.unwrap().version, version);
+    a.ahead.store(0, std::sync::atomic::Ordering::Relaxed);
+    let joined = tokio::time::timeout(Duration::from_secs(20), a.cluster.joined());
+    joined.await.unwrap();
+    let from = a.history().map(2).unwrap().from_millis().unwrap();
+    let now = crate::harness::clock().now().get();
+    assert!(from < now + policy().lease_millis + policy().max_skew_millis);
+}

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -207,15 +207,15 @@ pub fn fresh(what: &str) -> String {
 }
 
 pub fn clock() -> Arc<HubClock> {
-    clock_ahead(0)
+    clock_ahead(Arc::default())
 }
 
-/// A clock that is ahead of the machine's, in milliseconds.
-fn clock_ahead(millis: i64) -> Arc<HubClock> {
-    struct Ahead(i64);
+/// A clock that is ahead of the machine's, in milliseconds, which a test may change.
+fn clock_ahead(millis: Arc<AtomicI64>) -> Arc<HubClock> {
+    struct Ahead(Arc<AtomicI64>);
     impl ClockSource for Ahead {
         fn wall(&self) -> Millis {
-            SystemClock.wall().plus(self.0)
+            SystemClock.wall().plus(self.0.load(Ordering::Relaxed))
         }
 
         fn boot(&self) -> BootTime {
@@ -337,6 +337,8 @@ pub struct Node {
     pub cluster: Arc<Cluster>,
     pub coordination: Arc<ZooKeeperCoordination>,
     pub tasks: tokio::task::JoinHandle<()>,
+    /// How far its wall clock is ahead of the machine's, in milliseconds.
+    pub ahead: Arc<AtomicI64>,
     net: Arc<Net>,
     _folder: TempDir,
 }
@@ -380,7 +382,8 @@ impl Node {
         };
         let shared = Arc::clone(&coordination) as Arc<dyn Coordination>;
         let view = RingView::new(member(name));
-        let cluster = Cluster::open(settings, shared, view, clock_ahead(ahead));
+        let ahead = Arc::new(AtomicI64::new(ahead));
+        let cluster = Cluster::open(settings, shared, view, clock_ahead(Arc::clone(&ahead)));
         let cluster = cluster.await.unwrap();
         cluster.register().await;
         net.nodes.lock().insert(member(name), Arc::clone(&cluster));
@@ -393,6 +396,7 @@ impl Node {
             cluster,
             coordination,
             tasks,
+            ahead,
             net: Arc::clone(net),
             _folder: folder,
         }
