@@ -426,6 +426,8 @@ impl Repair {
                 continue;
             }
             let known = self.compared.lock().get(&member).copied();
+            // One that is yet to come is of a clock that was ahead and was set back.
+            let known = known.filter(|known| *known <= to);
             let mut from = known.unwrap_or(oldest).max(oldest);
             // Some minutes at a time: the digests of all of them may be more than one answer holds.
             while from < to {

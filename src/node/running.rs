@@ -49,10 +49,11 @@ impl Running {
         }
     }
 
-    /// Opens a store that has failed again, until it opens.
-    async fn reopen(&self, reason: String) {
+    /// Opens the store again, until it opens: one that has failed, or one whose promises are to go by
+    /// a clock that is set.
+    async fn reopen(&self, why: Phase) {
         self.stop_warming();
-        self.life.enter(Phase::Failed(reason));
+        self.life.enter(why);
         if let Some(failed) = self.local.take() {
             // Two stores on the same files would undo each other's work.
             while !close(Arc::clone(&failed)).await {}
@@ -146,7 +147,12 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
         count += 1;
         let failure = running.local.get().and_then(|replica| replica.failure());
         if let Some(reason) = failure {
-            running.reopen(reason).await;
+            running.reopen(Phase::Failed(reason)).await;
+        } else if running.local.get().is_some() && running.cluster.clock_is_to_be_set() {
+            // As at a start: it waits for the mark of the clock as it was, and promises anew.
+            let why = "its clock was out of bounds, and is set to the wall clock";
+            tracing::warn!("{why}");
+            running.reopen(Phase::Warming(why.to_owned())).await;
         }
         if let Some(replica) = running.local.get() {
             let clock = running.cluster.status().clock;
