@@ -106,6 +106,15 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// Another process has its name.
+    #[error(
+        "a later run of this member ({by}) has registered, so this one has stopped; \
+         is another hub running with the same node.fqdn?"
+    )]
+    Superseded {
+        /// The number of that run.
+        by: u64,
+    },
     /// Something inside ended that should not have.
     #[error("{what} ended: please report it")]
     Ended {
@@ -233,21 +242,25 @@ pub async fn run(
     };
     let mut stopping = stop.clone();
     // A node that is told to stop while it starts does not finish starting.
-    let started = tokio::select! {
-        started = starting.run(&api, &random) => Some(started?),
-        _ = stopping.wait_for(|stop| *stop != Stop::No) => None,
+    let begun = tokio::select! {
+        started = starting.run(&api, &random) => started.map(Some),
+        _ = stopping.wait_for(|stop| *stop != Stop::No) => Ok(None),
+        error = superseded(&membership) => Err(error),
     };
-    let mut ended = None;
-    let mut started = started;
+    let (mut started, mut ended) = match begun {
+        Ok(started) => (started, None),
+        Err(error) => (None, Some(error)),
+    };
     if let Some((running, confirming)) = &mut started {
         let mut upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
         let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
-            _ = &mut upkeep => Some("the upkeep of the node"),
-            _ = confirming => Some("the confirming of the ring"),
-            _ = &mut repairing => Some("the repair"),
+            error = superseded(&membership) => Some(error),
+            _ = &mut upkeep => Some(NodeError::Ended { what: "the upkeep of the node" }),
+            _ = confirming => Some(NodeError::Ended { what: "the confirming of the ring" }),
+            _ = &mut repairing => Some(NodeError::Ended { what: "the repair" }),
         };
         repairing.abort();
         upkeep.abort();
@@ -271,8 +284,30 @@ pub async fn run(
     if let Some(running) = started {
         running.close().await;
     }
+    // Also one that has not got to serve: others would wait for it until its session is over.
+    if let Some(cluster) = membership.cluster()
+        && let Err(error) = cluster.coordination().deregister().await
+    {
+        tracing::warn!(%error, "could not deregister");
+    }
     life.enter(Phase::Stopped);
-    ended.map_or(Ok(()), |what| Err(NodeError::Ended { what }))
+    ended.map_or(Ok(()), Err)
+}
+
+/// Waits until another process has registered under this node's name: peers answer this one no more,
+/// whatever becomes of the other.
+async fn superseded(membership: &Membership) -> NodeError {
+    loop {
+        if let Some(cluster) = membership.cluster() {
+            let mut link = cluster.coordination().link();
+            if let Ok(link) = link.wait_for(|link| link.superseded.is_some()).await
+                && let Some(by) = link.superseded
+            {
+                return NodeError::Superseded { by: by.0 };
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// Waits until the node is asked to stop, and then as long as that says.

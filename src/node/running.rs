@@ -115,9 +115,6 @@ impl Running {
             close(replica).await;
         }
         self.confirming.abort();
-        if let Err(error) = self.cluster.coordination().deregister().await {
-            tracing::warn!(%error, "could not deregister");
-        }
     }
 }
 

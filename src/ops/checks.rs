@@ -54,7 +54,7 @@ impl Node {
         let status = self.membership.cluster().map(|cluster| cluster.status());
         if let Some(later) = status.as_ref().and_then(|status| status.link.superseded) {
             return Some(format!(
-                "a later run of this member ({}) has registered: this one must stop",
+                "a later run of this member ({}) has registered: this one stops",
                 later.0
             ));
         }

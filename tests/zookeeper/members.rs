@@ -67,7 +67,7 @@ async fn a_node_that_restarts_at_once_takes_its_place_over_and_keeps_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_was_superseded_stops_confirming() {
+async fn a_run_that_was_superseded_stops_for_good() {
     let (server, cluster) = (shared(), fresh("superseded"));
     let old = connect(server, &cluster, 1);
     register(&*old, "a").await;
@@ -89,10 +89,14 @@ async fn a_run_that_was_superseded_stops_confirming() {
             .incarnation,
         run
     );
-    // When the later one has gone, it may go on.
+    // Nor when the later one has gone: peers that have heard of that answer the former one no more.
     new.deregister().await.unwrap();
-    until("it is back", || link.borrow().superseded.is_none()).await;
-    old.confirm(version).await.unwrap();
+    let seen = old.members();
+    until("the later one has gone", || seen.borrow().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(link.borrow().superseded, Some(run));
+    assert!(seen.borrow().is_empty());
+    assert!(old.confirm(version).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,13 +16,17 @@ const TRIES: usize = 10;
 /// Registers what is wanted, if anything is, in the client's session.
 ///
 /// A registration left by an earlier run (a node that restarted at once) is taken over; one of a
-/// later run is not: this run has been superseded. Its own of a former session is replaced, so that
-/// its late expiry takes nothing away.
+/// later run is not: this run has been superseded, for good. Its own of a former session is replaced,
+/// so that its late expiry takes nothing away.
 pub(super) async fn register(shared: &Shared, client: &Client) -> Result<(), Failure> {
     let wanted = shared.wanted.lock().clone();
     let Some(Wanted { member, record }) = wanted else {
         return Ok(());
     };
+    if shared.link.borrow().superseded.is_some() {
+        // Even when the later run has gone: peers that have heard of it answer this one no more.
+        return Ok(());
+    }
     let path = nodes::member(&member);
     let known = *shared.registered.borrow();
     let data = encode(shared, &record, known)?;
@@ -65,7 +69,7 @@ pub(super) async fn register(shared: &Shared, client: &Client) -> Result<(), Fai
 
 /// Whether the registration that others see is the one that is wanted.
 pub(super) fn stands(shared: &Shared, found: Option<&str>) -> bool {
-    let wanted = shared.wanted.lock().is_some();
+    let wanted = shared.wanted.lock().is_some() && shared.link.borrow().superseded.is_none();
     !wanted || found == Some(run(shared).as_str())
 }
 
@@ -115,9 +119,6 @@ fn registered(shared: &Shared, member: &Member, known: Option<Incarnation>, czxi
     let incarnation = known.unwrap_or(Incarnation(shared.base.lock().number(czxid)));
     tracing::info!(%member, incarnation = incarnation.0, "registered");
     shared.registered.send_replace(Some(incarnation));
-    shared
-        .link
-        .send_if_modified(|link| link.superseded.take().is_some());
 }
 
 fn superseded(shared: &Shared, member: &Member, by: Incarnation) {
@@ -130,7 +131,7 @@ fn superseded(shared: &Shared, member: &Member, by: Incarnation) {
         tracing::error!(
             %member,
             incarnation = by.0,
-            "another process has registered under this node's name: this one stops confirming"
+            "another process has registered under this node's name: this one must stop"
         );
     }
 }
