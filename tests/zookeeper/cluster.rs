@@ -146,6 +146,25 @@ async fn an_empty_zookeeper_is_given_the_rings_again() {
     horizons_move(&nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rings_that_somebody_has_deleted_are_made_again() {
+    let (server, cluster, net) = (shared(), fresh("gone"), Arc::new(Net::default()));
+    let nodes = three(server, &cluster, &net).await;
+    let client = server.client().await;
+    let path = format!("/{cluster}/rings");
+    client.delete(&path, None).await.unwrap();
+    for _ in 0..1_000 {
+        if let Ok(rings) = nodes[0].coordination.rings().await
+            && !rings.history.is_empty()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    horizons_move(&nodes).await;
+    assert_eq!(nodes[0].mark(), (1, true));
+}
+
 /// Waits until each node has confirmed its history more than once from here on.
 async fn horizons_move(nodes: &[Node]) {
     let lease = policy().lease_millis;

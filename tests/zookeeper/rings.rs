@@ -127,6 +127,12 @@ async fn what_changed_while_the_server_was_away_is_read_again() {
     server.kill();
     until("it knows", || !link.borrow().connected).await;
     assert!(a.confirm(version).await.is_err());
+    // Once that has lasted nobody waits for it: of many, each would wait for those before it.
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        assert!(a.channel("x").await.is_err());
+    }
+    crate::harness::in_time(began.elapsed(), Duration::from_millis(200));
     tokio::task::block_in_place(|| server.run());
     until("it is back", || link.borrow().connected).await;
     let told = tokio::time::timeout(Duration::from_secs(5), news.recv()).await;

@@ -17,8 +17,17 @@ const READ_AT_ONCE: usize = 64;
 
 impl Shared {
     /// The client of a session that is connected, once there is one; waits no longer than a call
-    /// may take.
+    /// may take, and not at all where it has been waited for so long already: calls that wait one
+    /// after the other would take ever longer.
     pub(super) async fn client(&self) -> Result<Client, CoordinationError> {
+        let lost = {
+            let link = self.link.borrow();
+            let lasts = self.clock.boot().saturating_sub(link.since);
+            !link.connected && lasts > self.settings.patience()
+        };
+        if lost {
+            return Err(self.unavailable("not connected"));
+        }
         let mut link = self.link.subscribe();
         let connected = link.wait_for(|link| link.connected);
         let waited = tokio::time::timeout(self.settings.patience(), connected).await;
@@ -80,12 +89,17 @@ pub(super) async fn newest(
     }
 }
 
-/// The ring history.
-pub(super) async fn rings(client: &Client) -> Result<VersionedRings, Failure> {
-    match newest(client, nodes::RINGS).await? {
-        Some((data, stat)) => nodes::rings(&data, &stat),
-        None => Err(Error::NoNode.into()),
-    }
+/// The ring history, and its node; `None` if there is none.
+pub(super) async fn rings(client: &Client) -> Result<Option<(VersionedRings, Stat)>, Failure> {
+    let found = newest(client, nodes::RINGS).await?;
+    let read = |(data, stat): (Vec<u8>, Stat)| Ok((nodes::rings(&data, &stat)?, stat));
+    found.map(read).transpose()
+}
+
+/// The ring history where it must be there.
+pub(super) async fn present_rings(client: &Client) -> Result<VersionedRings, Failure> {
+    let found = rings(client).await?;
+    found.map_or_else(|| Err(Error::NoNode.into()), |(rings, _)| Ok(rings))
 }
 
 /// The children of a folder with what they hold; those that go meanwhile are left out.

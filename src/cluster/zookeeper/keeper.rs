@@ -101,7 +101,7 @@ impl KeeperLock for Held {
                 return Err(Failure::from(CoordinationError::Conflict));
             }
             let members = calls::members(&self.shared, &self.client).await?;
-            let rings = calls::rings(&self.client).await?;
+            let rings = calls::present_rings(&self.client).await?;
             let members = members
                 .into_iter()
                 .map(|(member, (record, _))| (member, record))

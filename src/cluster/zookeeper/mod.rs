@@ -131,7 +131,7 @@ impl ZooKeeperCoordination {
             base: Mutex::default(),
             poke: Notify::new(),
         });
-        let supervisor = tokio::spawn(session::supervise(Arc::clone(&shared))).abort_handle();
+        let supervisor = tokio::spawn(session::keep_up(Arc::clone(&shared))).abort_handle();
         Self { shared, supervisor }
     }
 }
@@ -168,8 +168,9 @@ impl Coordination for ZooKeeperCoordination {
     }
 
     async fn deregister(&self) -> Result<(), CoordinationError> {
-        let gone = registration::withdraw(&self.shared).await;
+        // First, so that it does not register again what was just taken back.
         self.supervisor.abort();
+        let gone = registration::withdraw(&self.shared).await;
         self.shared.client.send_replace(None);
         gone
     }
@@ -180,7 +181,7 @@ impl Coordination for ZooKeeperCoordination {
 
     async fn rings(&self) -> Result<VersionedRings, CoordinationError> {
         self.shared
-            .call(async |client| calls::rings(&client).await)
+            .call(async |client| calls::present_rings(&client).await)
             .await
     }
 

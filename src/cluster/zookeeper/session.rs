@@ -4,25 +4,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
+use tokio::task::JoinSet;
 use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, SessionState, StateWatcher,
     WatchedEvent,
 };
 
-use super::super::coordination::ChannelNews;
+use super::super::coordination::{ChannelNews, VersionedRings};
 use super::nodes::{self, Base, Failure};
 use super::{Shared, calls, registration};
 
 /// The pauses between two tries to make a session.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The pause before a supervisor that has ended is begun anew.
+const RESTART: Duration = Duration::from_secs(1);
 /// After how long a reading that failed is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 /// For how long news of one kind are gathered before they are acted upon.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Keeps a session with ZooKeeper, one after the other, until it is aborted.
-pub(super) async fn supervise(shared: Arc<Shared>) {
+/// Supervises until it is aborted, whatever becomes of the supervisor: with nobody to say that the
+/// connection is lost, a node would go by what it was told last.
+pub(super) async fn keep_up(shared: Arc<Shared>) {
+    keep_running(&shared, || supervise(Arc::clone(&shared))).await;
+}
+
+async fn keep_running<F>(shared: &Shared, task: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        // Aborted with this.
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task());
+        let ended = tasks.join_next().await.and_then(Result::err);
+        let reason = ended.map_or_else(|| "for no reason".to_owned(), |error| error.to_string());
+        tracing::error!(reason, "the supervisor of ZooKeeper's session has ended; it is begun anew");
+        shared.client.send_replace(None);
+        shared.disconnected("the supervisor of the session has ended");
+        tokio::time::sleep(RESTART).await;
+    }
+}
+
+/// Keeps a session with ZooKeeper, one after the other.
+async fn supervise(shared: Arc<Shared>) {
     let mut pause = PAUSE_MIN;
     loop {
         let ended = match Session::open(&shared).await {
@@ -106,6 +132,8 @@ impl Due {
 /// A session and its watches.
 struct Session {
     client: Client,
+    /// Which node of the rings was read in this session, by its czxid.
+    made: Option<i64>,
     state: StateWatcher,
     members: PersistentWatcher,
     rings: PersistentWatcher,
@@ -141,11 +169,16 @@ impl Session {
             }
             create(shared, &client, nodes::RINGS).await?;
             *shared.base.lock() = base(shared, &client).await?;
+            // Before the watches, of which those made before a reconnection are not there any more:
+            // it is seen, and all are made again.
+            let mut state = client.state_watcher();
+            state.state();
             // Before anything is listed: what changes after that is told.
             let [members, rings, channels] = watch(&client).await?;
             Ok(Self {
-                state: client.state_watcher(),
+                state,
                 client,
+                made: None,
                 members,
                 rings,
                 channels,
@@ -236,9 +269,18 @@ impl Session {
             due.members = true;
         }
         if due.rings {
-            let rings = within(patience, calls::rings(&self.client)).await?;
+            let (rings, stat) = match within(patience, calls::rings(&self.client)).await? {
+                Some(found) => found,
+                None => {
+                    // Somebody has taken it away; members publish what they hold into a new one.
+                    within(patience, create(shared, &self.client, nodes::RINGS)).await?;
+                    return Err(Error::NoNode.into());
+                }
+            };
             due.rings = false;
-            shared.rings.send_replace(rings);
+            // Another node's versions are others.
+            let same = self.made.replace(stat.czxid) == Some(stat.czxid);
+            shared.rings.send_if_modified(|known| take(known, rings, same));
         }
         if due.members {
             let members = within(patience, calls::members(shared, &self.client)).await?;
@@ -275,6 +317,16 @@ impl Session {
         }
         shared.connected();
     }
+}
+
+/// Takes up the rings that were read. While the node is the same its versions only grow, and a write
+/// of this process may have been answered since it was read.
+fn take(known: &mut VersionedRings, read: VersionedRings, same: bool) -> bool {
+    let news = !same || read.version >= known.version;
+    if news {
+        *known = read;
+    }
+    news
 }
 
 async fn within<T>(
@@ -341,5 +393,58 @@ fn describe(failure: &Failure) -> String {
     match failure {
         Failure::ZooKeeper(error) => error.to_string(),
         Failure::Meant(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::{ZooKeeperCoordination, ZooKeeperSettings};
+    use super::*;
+    use crate::env::{HubClock, SystemClock};
+
+    #[test]
+    fn an_older_reading_undoes_no_write() {
+        let of = |version| VersionedRings {
+            version,
+            ..VersionedRings::default()
+        };
+        let mut known = of(7);
+        assert!(!take(&mut known, of(6), true));
+        assert!(take(&mut known, of(7), true) && take(&mut known, of(8), true));
+        assert_eq!(known.version, 8);
+        // Of another session, or of a node that was made anew.
+        assert!(take(&mut known, of(2), false));
+        assert_eq!(known.version, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervisor_that_panics_is_begun_anew_and_the_link_is_down() {
+        let settings = ZooKeeperSettings {
+            servers: "127.0.0.1:1".to_owned(),
+            cluster: "none".to_owned(),
+            session_timeout: Duration::from_secs(2),
+            auth: None,
+            run: 1,
+        };
+        let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
+        let coordination = ZooKeeperCoordination::start(settings, clock);
+        coordination.supervisor.abort();
+        let shared = &coordination.shared;
+        shared.connected();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&begun);
+        let task = move || {
+            let count = Arc::clone(&count);
+            async move {
+                assert!(count.fetch_add(1, Ordering::SeqCst) > 0, "the first ends");
+                std::future::pending().await
+            }
+        };
+        let running = tokio::time::timeout(RESTART * 2, keep_running(shared, task));
+        assert!(running.await.is_err());
+        assert_eq!(begun.load(Ordering::SeqCst), 2);
+        assert!(!shared.link.borrow().connected);
     }
 }
