@@ -75,6 +75,9 @@ pub struct Channels {
 /// Names share this many turns, so that few wait for another's.
 const TURNS: usize = 64;
 
+/// How long a turn is waited for: as long as one call to coordination may take.
+const TURN: Duration = Duration::from_secs(5);
+
 /// For how long the name of a deleted channel rests, if nothing else is set: a lease of 10 s and
 /// two clocks.
 const REST: i64 = 11_000;
@@ -342,7 +345,11 @@ impl Channels {
         let turn = Arc::clone(self.turns.get(place).unwrap_or(&self.turns[0]));
         let work = work(Arc::clone(self), key);
         let done = tokio::spawn(async move {
-            let _turn = turn.lock().await;
+            // Where coordination does not answer, those behind would wait without end.
+            let Ok(_turn) = tokio::time::timeout(TURN, turn.lock()).await else {
+                let reason = "others wait for an answer about a channel".to_owned();
+                return Err(CoordinationError::Unavailable { reason }.into());
+            };
             work.await
         });
         done.await.unwrap_or_else(|error| {

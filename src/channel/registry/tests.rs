@@ -216,6 +216,30 @@ async fn a_change_is_taken_up_though_its_client_has_gone() {
     assert!(tokio::time::timeout(patience, gone).await.is_ok());
 }
 
+/// Names that nobody knows must not queue for ever while coordination does not answer.
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_not_waited_for_without_end() {
+    let rig = rig().await;
+    rig.slow.hold.store(true, Ordering::SeqCst);
+    let channels = Arc::clone(&rig.channels);
+    let first = tokio::spawn(async move { channels.fetch("c").await.map(drop) });
+    rig.slow.held.notified().await;
+    let late = tokio::time::timeout(TURN * 2, rig.channels.fetch("c")).await;
+    let refused = late.unwrap().map(drop);
+    assert!(
+        matches!(
+            refused,
+            Err(ChannelError::Coordination(
+                CoordinationError::Unavailable { .. }
+            ))
+        ),
+        "{refused:?}"
+    );
+    rig.slow.go.notify_one();
+    first.await.unwrap().unwrap();
+    rig.channels.fetch("c").await.unwrap();
+}
+
 #[test]
 fn the_cache_takes_no_step_back() {
     let channel = |id, version, days: u64| {
