@@ -55,6 +55,13 @@ pub(super) async fn run(
             reason: reason.to_owned(),
         });
     };
+    if choice["losses"].is_null() {
+        return Err(CliError::NoSuchChoice {
+            reason: "what would be lost is not known: the node has not read its channels yet; \
+                     ask again, or ask another one"
+                .to_owned(),
+        });
+    }
     let mut url = client.url(&["internal", "cluster", "recover"]);
     url.query_pairs_mut()
         .append_pair("without", &texts(&choice["without"]).join(","))
@@ -118,6 +125,10 @@ fn explain(found: &Value, choices: &[Value], out: &mut Output<'_>) -> Result<(),
             out.line(format_args!("  leaves {}: {}", left.len(), left.join(" ")))?;
         }
         let losses = &choice["losses"];
+        if losses.is_null() {
+            out.line("  what it loses is not known: the node has not read its channels yet")?;
+            continue;
+        }
         spans("loses every copy", &losses["lost"], out)?;
         spans("may lose items", &losses["atRisk"], out)?;
         let none = |kind: &str| losses[kind]["channels"] == 0;
@@ -230,5 +241,27 @@ mod tests {
             posted.line(),
             "POST /internal/cluster/recover?without=b%2Cc&ring=3"
         );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_while_the_losses_are_not_known() {
+        let hub = Stub::start(|_| {
+            let choice = json!({"without": ["b"], "members": ["a"], "refused": null,
+                                "losses": null});
+            answer(
+                200,
+                &json!({"ring": 3, "members": 2, "away": ["b"], "choices": [choice]}),
+            )
+        })
+        .await;
+        let ops = hub.url();
+        let line = ["cluster", "recover", "--ops", ops.as_str(), "--yes"];
+        let line: Vec<&str> = line.into_iter().chain(["--without", "b"]).collect();
+        let asked = hub.run(&line).await;
+        assert_eq!(asked.exit, Exit::Failed);
+        assert!(asked.out.contains("is not known"), "{}", asked.out);
+        assert!(asked.err.contains("is not known"), "{}", asked.err);
+        let posted = hub.asked().pop().unwrap();
+        assert_eq!(posted.method, http::Method::GET);
     }
 }

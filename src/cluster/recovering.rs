@@ -126,16 +126,59 @@ fn plan(
     Ok(RingMap::announced(version, members, newest.placement())?)
 }
 
+/// The announced ring, with this node, of which nobody is left who may say from when it is in force:
+/// that is for the members of the ring before, and an operator says that they are lost. A ring is left
+/// so by a node that dies between the two writes of a recovery.
+fn left_over<'a>(
+    history: &'a RingHistory,
+    is_there: impl Fn(&Member) -> bool,
+    own: &Member,
+    lost: &BTreeSet<Member>,
+) -> Option<&'a RingMap> {
+    let newest = history.newest()?;
+    let dated = last_dated(history)?;
+    let left = newest.from_millis().is_none() && newest.contains(own);
+    let gone = |member| lost.contains(member) && !is_there(member);
+    let nobody = !dated.contains(own) && dated.members().iter().all(gone);
+    (left && nobody).then_some(newest)
+}
+
+/// The newest map that has its time.
+fn last_dated(history: &RingHistory) -> Option<&RingMap> {
+    let mut maps = history.maps().iter().rev();
+    maps.find(|map| map.from_millis().is_some())
+}
+
 impl Cluster {
-    /// The members of the newest ring that are neither registered nor answer.
+    /// Whether a member is registered, or answers.
+    fn is_there(&self) -> impl Fn(&Member) -> bool {
+        let registered = self.coordination.members().borrow().clone();
+        move |member| registered.contains_key(member) || self.answers(member)
+    }
+
+    /// The members of the newest ring that are neither registered nor answer. While that is only
+    /// announced, those of the ring in force as well.
     pub fn away(&self) -> BTreeSet<Member> {
         let history = self.view().history();
-        let registered = self.coordination.members().borrow().clone();
-        let members = history.newest().map(RingMap::members).unwrap_or_default();
-        let away = members
-            .iter()
-            .filter(|member| !registered.contains_key(*member) && !self.answers(member));
+        let is_there = self.is_there();
+        let maps = history.newest().into_iter().chain(last_dated(&history));
+        let away = maps
+            .flat_map(RingMap::members)
+            .filter(|member| !is_there(member));
         away.cloned().collect()
+    }
+
+    /// The members of rings of before, and not of the newest one, that are neither registered nor
+    /// answer: what they hold is not to be counted on.
+    pub fn formers_away(&self) -> BTreeSet<Member> {
+        let history = self.view().history();
+        let is_there = self.is_there();
+        let members = history.members().into_iter();
+        let formers = members.filter(|&member| {
+            let stays = history.newest().is_some_and(|map| map.contains(member));
+            !stays && !is_there(member)
+        });
+        formers.cloned().collect()
     }
 
     /// The ring that would leave these members out.
@@ -143,7 +186,11 @@ impl Cluster {
     /// # Errors
     /// [`RecoverError`]: why it cannot be made.
     pub fn ring_without(&self, lost: &BTreeSet<Member>) -> Result<RingMap, RecoverError> {
-        self.plan(&self.view().history(), lost)
+        let history = self.view().history();
+        match left_over(&history, self.is_there(), self.own(), lost) {
+            Some(map) if !lost.iter().any(|member| map.contains(member)) => Ok(map.clone()),
+            _ => self.plan(&history, lost),
+        }
     }
 
     fn plan(
@@ -190,6 +237,21 @@ impl Cluster {
         {
             return Err(RecoverError::OtherRing { expected, newest });
         }
+        if let Some(map) = left_over(&found.history, self.is_there(), self.own(), lost) {
+            let map = map.clone();
+            tracing::warn!(
+                ring = map.version(),
+                "giving an announced ring its time as an operator asked: all of the one before are gone"
+            );
+            let made = self.date(map).await?;
+            let all_out = !lost.iter().any(|member| made.contains(member));
+            let version = made.version();
+            return if all_out {
+                Ok(made)
+            } else {
+                Err(RecoverError::UnderWay { version })
+            };
+        }
         let map = self.plan(&found.history, lost)?;
         let version = map.version();
         let mut history = RingHistory::clone(&found.history);
@@ -215,7 +277,13 @@ impl Cluster {
         {
             return Err(RecoverError::Changed);
         }
-        // By a fresh clock: that write has returned.
+        self.date(map).await
+    }
+
+    /// Gives the announced ring its time, unless somebody else has; gives it as it is then known.
+    async fn date(&self, map: RingMap) -> Result<RingMap, RecoverError> {
+        let version = map.version();
+        // By a fresh clock: the write that announced it has returned.
         let from = self.policy.from_millis(self.clock.now().get());
         keeping::complete(self, version, from).await?;
         let dated = |history: &RingHistory| {
@@ -320,6 +388,28 @@ mod tests {
         );
         let empty = RingHistory::new();
         assert_eq!(asked(&empty, "a", "a", "b"), Err(RecoverError::NoRing));
+    }
+
+    #[test]
+    fn a_ring_of_which_nobody_is_left_to_say_from_when_it_is() {
+        let mut ring = history("a b");
+        let left = |ring: &RingHistory, there: &str, own: &str, lost: &str| {
+            let (there, own, lost) = (members(there), member(own), members(lost));
+            let is_there = |member: &Member| there.contains(member);
+            left_over(ring, is_there, &own, &lost).map(RingMap::version)
+        };
+        assert_eq!(left(&ring, "d", "d", "a b"), None);
+        let next = RingMap::announced(2, members("d e"), Placement::default()).unwrap();
+        ring.announce(next).unwrap();
+        assert_eq!(left(&ring, "d e", "d", "a b"), Some(2));
+        // One that was in the ring before completes it by itself.
+        assert_eq!(left(&ring, "b d e", "d", "a b"), None);
+        assert_eq!(left(&ring, "a", "a", "a b"), None);
+        // One of them may only be away, for all that was said.
+        assert_eq!(left(&ring, "d e", "d", "a"), None);
+        assert_eq!(left(&ring, "f", "f", "a b"), None);
+        ring.set_from(2, NOW + 1).unwrap();
+        assert_eq!(left(&ring, "d e", "d", "a b"), None);
     }
 
     #[test]

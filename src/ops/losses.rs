@@ -36,11 +36,13 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// What is lost with these members, by what is held now.
+    /// What is lost with these members, by what is held now. Members that were declared lost before,
+    /// and those that are `away` for other reasons, keep nothing for them.
     pub(super) fn of(
         tables: &RingTables,
         channels: &[Held],
         gone: &BTreeSet<Member>,
+        away: &BTreeSet<Member>,
         now: Millis,
     ) -> Self {
         let mut losses = Self::default();
@@ -63,7 +65,15 @@ impl Losses {
                     continue;
                 }
                 let set = ring.replica_set(&channel.name.to_ascii_lowercase());
-                let staying = set.iter().filter(|member| !gone.contains(*member)).count();
+                if !set.iter().any(|member| gone.contains(member)) {
+                    // Whatever it lacks, it lacks already.
+                    continue;
+                }
+                let stays = |member: &&Member| {
+                    let lost = built.is_lost(member, now.get());
+                    !lost && !gone.contains(*member) && !away.contains(*member)
+                };
+                let staying = set.iter().filter(stays).count();
                 let list = if staying == 0 {
                     &mut losses.lost
                 } else if staying < set.read_quorum() {
@@ -110,6 +120,10 @@ mod tests {
 
     /// Rings of these members, a second apart.
     fn tables(rings: &[&str]) -> RingTables {
+        RingTables::new(&history(rings), &RingTables::default())
+    }
+
+    fn history(rings: &[&str]) -> RingHistory {
         let mut history = RingHistory::new();
         for (number, names) in rings.iter().enumerate() {
             let (version, from) = (number as u64 + 1, NOW + number as i64 * 1_000);
@@ -125,7 +139,7 @@ mod tests {
                 history.set_from(version, from).unwrap();
             }
         }
-        RingTables::new(&history, &RingTables::default())
+        history
     }
 
     fn held(floor: i64) -> Vec<Held> {
@@ -138,7 +152,13 @@ mod tests {
 
     fn losses(rings: &[&str], floor: i64, gone: &str) -> (bool, bool) {
         let now = Millis::new(NOW + 10_000);
-        let found = Losses::of(&tables(rings), &held(floor), &members(gone), now);
+        let found = Losses::of(
+            &tables(rings),
+            &held(floor),
+            &members(gone),
+            &members(""),
+            now,
+        );
         (!found.lost.is_empty(), !found.at_risk.is_empty())
     }
 
@@ -154,6 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn who_is_gone_already_keeps_nothing() {
+        let now = Millis::new(NOW + 10_000);
+        let found = |tables: &RingTables, gone: &str, away: &str| {
+            let found = Losses::of(tables, &held(0), &members(gone), &members(away), now);
+            (!found.lost.is_empty(), !found.at_risk.is_empty())
+        };
+        // An operator went on without c; then b is gone as well.
+        let mut rings = history(&["a b c"]);
+        let next = RingMap::announced(2, members("a b"), Placement::default());
+        rings.announce(next.unwrap()).unwrap();
+        rings.declare_lost(members("c"));
+        rings.set_from(2, NOW + 1_000).unwrap();
+        let lost = RingTables::new(&rings, &RingTables::default());
+        assert_eq!(found(&lost, "b", ""), (false, true));
+        assert_eq!(found(&lost, "a b", ""), (true, false));
+        // c left by itself, and does not answer.
+        let left = tables(&["a b c", "a b"]);
+        assert_eq!(found(&left, "b", ""), (false, false));
+        assert_eq!(found(&left, "b", "c"), (false, true));
+        // Of what a choice changes nothing about it says nothing.
+        let other = tables(&["b c", "a d"]);
+        assert_eq!(found(&other, "d", "b c"), (false, false));
+    }
+
+    #[test]
     fn every_ring_counts_whose_time_the_channel_still_keeps() {
         assert_eq!(losses(&["a", "a b"], 0, "a"), (true, false));
         assert_eq!(losses(&["a", "a b"], NOW + 1_000, "a"), (false, false));
@@ -162,6 +207,7 @@ mod tests {
             &tables(&["a", "a b", "a"]),
             &held(NOW + 500),
             &members("a"),
+            &members(""),
             now,
         );
         let said = found.to_json();

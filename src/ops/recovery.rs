@@ -85,12 +85,12 @@ impl Node {
             "without": names,
             "members": members,
             "refused": planned.err().map(|error| error.to_string()),
-            "losses": self.losses(gone).await,
+            "losses": self.losses(cluster, gone).await,
         })
     }
 
     /// What would be lost; `null` while the channels are not known.
-    async fn losses(&self, gone: BTreeSet<Member>) -> Value {
+    async fn losses(&self, cluster: &Cluster, gone: BTreeSet<Member>) -> Value {
         let Some(channels) = self.channels.get() else {
             return Value::Null;
         };
@@ -100,9 +100,11 @@ impl Node {
         });
         let held: Vec<Held> = held.collect();
         let (tables, now) = (self.view.tables(), self.clock.now());
+        let formers = cluster.formers_away();
         // Every channel in every ring: too long for a thread that answers requests.
-        let counting =
-            tokio::task::spawn_blocking(move || Losses::of(&tables, &held, &gone, now).to_json());
+        let counting = tokio::task::spawn_blocking(move || {
+            Losses::of(&tables, &held, &gone, &formers, now).to_json()
+        });
         counting.await.unwrap_or(Value::Null)
     }
 
@@ -119,7 +121,7 @@ impl Node {
             (Err(wrong), _) | (_, Err(wrong)) => return reply::bad_field(&wrong),
         };
         tracing::warn!(peer = %call.origin.peer, without = ?gone, "an operator asks for a ring");
-        let losses = self.losses(gone.clone()).await;
+        let losses = self.losses(cluster, gone.clone()).await;
         match cluster.recover(&gone, expected).await {
             Ok(map) => {
                 let members: Vec<&str> = map.members().iter().map(Member::as_str).collect();
@@ -132,7 +134,8 @@ impl Node {
                 reply::json(StatusCode::OK, &body)
             }
             Err(error @ RecoverError::Coordination(_)) => {
-                reply::unavailable("the ring was not announced", &error.to_string(), None, &[])
+                let what = "the ring may have been announced: ask again, and see the ring";
+                reply::unavailable(what, &error.to_string(), None, &[])
             }
             Err(error) => {
                 let body = json!({

@@ -278,3 +278,30 @@ async fn a_node_that_is_alone_is_told_of_its_clock_by_zookeeper() {
     let now = crate::harness::clock().now().get();
     assert!(from < now + policy().lease_millis + policy().max_skew_millis);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_that_was_broken_off_is_completed_when_it_is_asked_for_again() {
+    let (server, cluster, net) = (shared(), fresh("recover"), Arc::new(Net::default()));
+    let stranger = crate::harness::connect(server, &cluster, 77);
+    crate::harness::register(&*stranger, "z").await;
+    let rings = stranger.rings().await.unwrap();
+    // Ring 1 is gone as a whole, and who announced ring 2 has ended before it gave it its time.
+    let mut history = RingHistory::new();
+    let now = crate::harness::clock().now().get();
+    let map = RingMap::in_force(1, now - 60_000, [member("a")], Placement::default());
+    history.announce(map.unwrap()).unwrap();
+    let map = RingMap::announced(2, [member("d")], Placement::default());
+    history.announce(map.unwrap()).unwrap();
+    history.declare_lost([member("a")]);
+    stranger
+        .replace_rings(rings.version, &history)
+        .await
+        .unwrap();
+    let d = Node::start(server, &cluster, "d", &net).await;
+    until("it knows the ring", || d.mark() == (2, false)).await;
+    let lost = std::collections::BTreeSet::from([member("a")]);
+    let made = d.cluster.recover(&lost, Some(2)).await.unwrap();
+    assert!(made.from_millis().is_some());
+    let joined = tokio::time::timeout(Duration::from_secs(20), d.cluster.joined());
+    joined.await.unwrap();
+}
