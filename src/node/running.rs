@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::opener::{Opened, Opener};
 use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads, Repair};
@@ -139,6 +139,8 @@ pub(super) async fn repair(repair: Arc<Repair>) {
 pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
     let mut ticks = tokio::time::interval(WATCH_STORE);
     let mut count = 0u64;
+    // In a task of its own, which ends with this one: it asks other members, and may take long.
+    let mut counting = JoinSet::new();
     loop {
         ticks.tick().await;
         count += 1;
@@ -162,8 +164,12 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
                 replica.forget_idle();
             }
         }
-        if count.is_multiple_of(300) {
-            running.count_items().await;
+        if let Some(Err(error)) = counting.try_join_next() {
+            tracing::error!(%error, "the counting of items has ended");
+        }
+        if count.is_multiple_of(300) && counting.is_empty() {
+            let running = Arc::clone(&running);
+            counting.spawn(async move { running.count_items().await });
         }
     }
 }

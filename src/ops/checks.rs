@@ -3,7 +3,7 @@
 //! Not every check that fails makes a node unready: one that has lost ZooKeeper serves for as long
 //! as every member of the ring vouches for it, and one with a damaged range serves the rest.
 
-use hub_ring::Member;
+use hub_ring::{MAX_MAPS, Member};
 use serde_json::{Value, json};
 
 use super::health::Node;
@@ -13,6 +13,8 @@ use crate::spoke::Replica;
 
 /// An undecided item older than this is not just one that is being written.
 const UNDECIDED_OLD_SECONDS: u64 = 30;
+/// So many ring maps are told of, well before there is no room for another.
+const MANY_MAPS: usize = 800;
 /// So many names or times are listed in a sentence.
 const SHOWN: usize = 5;
 
@@ -41,6 +43,7 @@ impl Node {
             "disk": full,
             "damage": damaged,
             "ring": self.ring(status.as_ref()),
+            "history": history(self.view.history().maps().len()),
             "clock": self.clock_check(status.as_ref()),
             "coordination": self.coordination(status.as_ref()),
             "peers": self.peers(),
@@ -57,6 +60,10 @@ impl Node {
                 "a later run of this member ({}) has registered: this one stops",
                 later.0
             ));
+        }
+        // It is opened again as soon as that is seen; until then nothing can be written.
+        if let Some(reason) = self.local.get().and_then(|replica| replica.failure()) {
+            return Some(format!("the store failed: {reason}"));
         }
         if self.is_within_ring() {
             return None;
@@ -188,6 +195,17 @@ fn store(replica: Option<&Replica>) -> (Value, Option<Value>, Option<Value>) {
     )
 }
 
+/// Whether there is room for more rings.
+fn history(maps: usize) -> Value {
+    let why = format!("{maps} ring maps are remembered, of {MAX_MAPS} at the most");
+    if maps < MANY_MAPS {
+        return check(true, why);
+    }
+    let advice = "a map goes when no channel keeps items of its time any more: \
+                  see why rings change so often, and whether all channels have a retention";
+    check(false, format!("{why}, and no ring is made after that; {advice}"))
+}
+
 fn undecided(replica: &Replica, now: Millis) -> Value {
     let (count, lowest) = replica.undecided();
     let Some(lowest) = lowest else {
@@ -196,4 +214,17 @@ fn undecided(replica: &Replica, now: Millis) -> Value {
     let age = now.since(lowest.millis).as_secs();
     let why = format!("{count}, the oldest {age} s old ({})", lowest.millis);
     check(age < UNDECIDED_OLD_SECONDS, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_told_of_before_it_is_full() {
+        assert_eq!(history(MANY_MAPS - 1)["ok"], true);
+        assert_eq!(history(MANY_MAPS)["ok"], false);
+        let why = history(900)["why"].as_str().unwrap().to_owned();
+        assert!(why.starts_with("900 ring maps are remembered, of 1024"), "{why}");
+    }
 }

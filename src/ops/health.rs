@@ -211,9 +211,13 @@ mod tests {
     use super::*;
     use crate::env::ManualClock;
     use crate::http::links::{Authority, Scheme};
+    use crate::item::NodeSlot;
+    use crate::spoke::accept::Limits;
+    use crate::spoke::peers::NoPeers;
+    use crate::spoke::{MemoryStore, Replica, ReplicaSettings};
 
     #[test]
-    fn a_node_past_its_ring_horizon_is_not_healthy() {
+    fn a_node_past_its_ring_horizon_or_with_a_failed_store_is_not_healthy() {
         const NOW: i64 = 1_500_000_000_000;
         let source = ManualClock::new(Millis::new(NOW));
         let clock = Arc::new(HubClock::start(Arc::clone(&source) as Arc<_>));
@@ -258,5 +262,29 @@ mod tests {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         view.confirmed(Millis::new(NOW + 10_000), 10_000);
         assert!(node.is_healthy());
+        let store = Arc::new(MemoryStore::new(Arc::clone(&node.clock), 60_000));
+        let limits = Limits {
+            accept_window: 1_000,
+            max_skew: 500,
+        };
+        let settings = ReplicaSettings {
+            limits,
+            slot: NodeSlot::new(1).unwrap(),
+            dedup_window: 60_000,
+            dedup_bytes: 1 << 20,
+            patience: std::time::Duration::from_secs(1),
+            stage_bytes: 1 << 20,
+            staged_bytes_max: 1 << 20,
+        };
+        let (held, clock) = (Arc::clone(&store), Arc::clone(&node.clock));
+        let own = view.own().clone();
+        let (replica, _) = Replica::new(held, clock, Arc::new(NoPeers), own, settings);
+        node.local.set(replica);
+        assert!(node.is_healthy());
+        // Said at once, and not only when it is opened again.
+        store.fail("no space");
+        let (healthy, body) = node.health_body(&base);
+        assert!(!healthy);
+        assert_eq!(body["description"], "the store failed: no space");
     }
 }

@@ -62,6 +62,7 @@ async fn health_says_of_every_check_whether_it_is_well_and_why() {
         "disk",
         "damage",
         "ring",
+        "history",
         "clock",
         "coordination",
         "peers",
