@@ -5,6 +5,8 @@
 //! the others. A node whose disk may have lost something first learns from them what it may have
 //! promised, ring by ring, the newest first.
 
+mod catch_up;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,36 +230,6 @@ impl Repair {
             told(warmed);
         }
         left_out
-    }
-
-    /// Fetches what this node missed since a time, from those who are there.
-    pub async fn catch_up(&self, replica: &Arc<Replica>, since: Millis, told: impl Fn(Warmed)) {
-        let now = self.clock.now();
-        let tables = self.view.tables();
-        let own = self.view.own();
-        let mut members: BTreeSet<Member> = BTreeSet::new();
-        for built in tables.overlapping(since.get(), now.plus(1).get()) {
-            let ring = built.ring().members();
-            if ring.contains(own) {
-                members.extend(ring.iter().filter(|m| *m != own).cloned());
-            }
-        }
-        let mut warmed = Warmed {
-            of: members.len(),
-            ..Warmed::default()
-        };
-        for member in &members {
-            if self.peers.is_connected(member) {
-                let left = Undecided::Left;
-                let merging = self.merge(replica, member, (since, now), left, &mut warmed, &told);
-                let merged = merging.await;
-                if let Err(reason) = merged {
-                    tracing::warn!(peer = %member.as_str(), reason, "could not catch up with a member");
-                }
-            }
-            warmed.parts += 1;
-            told(warmed);
-        }
     }
 
     /// Fetches what a member holds of a time and this node, which should, does not.
