@@ -203,7 +203,10 @@ fn history(maps: usize) -> Value {
     }
     let advice = "a map goes when no channel keeps items of its time any more: \
                   see why rings change so often, and whether all channels have a retention";
-    check(false, format!("{why}, and no ring is made after that; {advice}"))
+    check(
+        false,
+        format!("{why}, and no ring is made after that; {advice}"),
+    )
 }
 
 fn undecided(replica: &Replica, now: Millis) -> Value {
@@ -225,6 +228,9 @@ mod tests {
         assert_eq!(history(MANY_MAPS - 1)["ok"], true);
         assert_eq!(history(MANY_MAPS)["ok"], false);
         let why = history(900)["why"].as_str().unwrap().to_owned();
-        assert!(why.starts_with("900 ring maps are remembered, of 1024"), "{why}");
+        assert!(
+            why.starts_with("900 ring maps are remembered, of 1024"),
+            "{why}"
+        );
     }
 }

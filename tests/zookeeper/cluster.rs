@@ -259,11 +259,19 @@ async fn a_node_that_is_alone_is_told_of_its_clock_by_zookeeper() {
     let rings = stranger.rings().await.unwrap();
     let mut history = RingHistory::new();
     let now = crate::harness::clock().now().get();
-    let map = RingMap::in_force(1, now - 60_000, ["a", "b"].map(member), Placement::default());
+    let map = RingMap::in_force(
+        1,
+        now - 60_000,
+        ["a", "b"].map(member),
+        Placement::default(),
+    );
     history.announce(map.unwrap()).unwrap();
     let map = RingMap::announced(2, ["a", "b", "c"].map(member), Placement::default());
     history.announce(map.unwrap()).unwrap();
-    let version = stranger.replace_rings(rings.version, &history).await.unwrap();
+    let version = stranger
+        .replace_rings(rings.version, &history)
+        .await
+        .unwrap();
     // It would give the announced ring a time by its own clock.
     let hours = 3 * 3_600_000;
     let a = Node::start_ahead(server, &cluster, "a", &net, hours).await;

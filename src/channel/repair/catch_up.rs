@@ -96,7 +96,7 @@ mod tests {
 
     use async_trait::async_trait;
     use bytes::Bytes;
-    use hub_ring::{Placement, RingHistory, RingMap};
+    use hub_ring::{Placement, RingHistory, RingMap, RingTables};
 
     use super::*;
     use crate::channel::config::Defaults;
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn so_many_must_be_heard() {
         let enough = |ring: &str, heard: &str| {
-            let tables = hub_ring::RingTables::new(&history(ring), &Default::default());
+            let tables = RingTables::new(&history(ring), &RingTables::default());
             let heard = heard.split_whitespace().map(member).collect();
             let built = tables.newest().unwrap();
             is_enough(built, &member("a"), &heard, Millis::new(NOW + 1))
@@ -292,6 +292,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_gets_to_serve_though_nobody_else_comes() {
         let (heard, took) = caught_up(true).await;
-        assert!(!heard && took >= PATIENCE && took < PATIENCE * 2, "{took:?}");
+        assert!(
+            !heard && took >= PATIENCE && took < PATIENCE * 2,
+            "{took:?}"
+        );
     }
 }

@@ -40,7 +40,10 @@ where
         tasks.spawn(task());
         let ended = tasks.join_next().await.and_then(Result::err);
         let reason = ended.map_or_else(|| "for no reason".to_owned(), |error| error.to_string());
-        tracing::error!(reason, "the supervisor of ZooKeeper's session has ended; it is begun anew");
+        tracing::error!(
+            reason,
+            "the supervisor of ZooKeeper's session has ended; it is begun anew"
+        );
         shared.client.send_replace(None);
         shared.disconnected("the supervisor of the session has ended");
         tokio::time::sleep(RESTART).await;
@@ -269,18 +272,18 @@ impl Session {
             due.members = true;
         }
         if due.rings {
-            let (rings, stat) = match within(patience, calls::rings(&self.client)).await? {
-                Some(found) => found,
-                None => {
-                    // Somebody has taken it away; members publish what they hold into a new one.
-                    within(patience, create(shared, &self.client, nodes::RINGS)).await?;
-                    return Err(Error::NoNode.into());
-                }
+            let read = within(patience, calls::rings(&self.client)).await?;
+            let Some((rings, stat)) = read else {
+                // Somebody has taken it away; members publish what they hold into a new one.
+                within(patience, create(shared, &self.client, nodes::RINGS)).await?;
+                return Err(Error::NoNode.into());
             };
             due.rings = false;
             // Another node's versions are others.
             let same = self.made.replace(stat.czxid) == Some(stat.czxid);
-            shared.rings.send_if_modified(|known| take(known, rings, same));
+            shared
+                .rings
+                .send_if_modified(|known| take(known, rings, same));
         }
         if due.members {
             let members = within(patience, calls::members(shared, &self.client)).await?;
@@ -439,7 +442,7 @@ mod tests {
             let count = Arc::clone(&count);
             async move {
                 assert!(count.fetch_add(1, Ordering::SeqCst) > 0, "the first ends");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let running = tokio::time::timeout(RESTART * 2, keep_running(shared, task));
