@@ -153,14 +153,16 @@ async fn rings_that_somebody_has_deleted_are_made_again() {
     let client = server.client().await;
     let path = format!("/{cluster}/rings");
     client.delete(&path, None).await.unwrap();
-    for _ in 0..1_000 {
-        if let Ok(rings) = nodes[0].coordination.rings().await
-            && !rings.history.is_empty()
-        {
-            break;
+    let made = async {
+        loop {
+            match nodes[0].coordination.rings().await {
+                Ok(rings) if !rings.history.is_empty() => return rings.history,
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    };
+    let made = tokio::time::timeout(Duration::from_secs(10), made).await;
+    assert_eq!(made.unwrap(), nodes[0].history());
     horizons_move(&nodes).await;
     assert_eq!(nodes[0].mark(), (1, true));
 }
