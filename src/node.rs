@@ -280,7 +280,7 @@ impl Starting<'_> {
             None => "alone, without ZooKeeper".to_owned(),
         };
         self.life.enter(Phase::Joining(registers));
-        let began = clock.now();
+        let began = clock.boot();
         let joined = register(
             config,
             self.folder,

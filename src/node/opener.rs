@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::NodeError;
 use crate::channel::{ChannelPlacement, Channels, Part, Repair, Warmed};
 use crate::cluster::{Cluster, Life, Phase, RingView};
-use crate::env::{HubClock, Millis};
+use crate::env::{BootTime, HubClock, Millis};
 use crate::spoke::peers::Peers;
 use crate::spoke::{
     DiskFolder, LogStore, Options, Replica, ReplicaSettings, SpokeStore as _, StoreId, Undecided,
@@ -47,8 +47,9 @@ pub(super) struct Opened {
 impl Opener {
     /// Opens the store, and waits until its replica may keep its promises.
     ///
-    /// What it may have forgotten, if it has lost something, it promised before `began`.
-    pub(super) async fn open(&self, began: Millis) -> Result<Opened, NodeError> {
+    /// What it may have forgotten, if it has lost something, it promised before `began`: by the
+    /// boot-time clock, as the other one may be set meanwhile.
+    pub(super) async fn open(&self, began: BootTime) -> Result<Opened, NodeError> {
         let started = self.clock.boot();
         let path = self.path.clone();
         let (options, id, boot) = (self.options.clone(), self.id, self.boot);
@@ -77,6 +78,9 @@ impl Opener {
         );
         self.wait_for_clock(store.mark()).await;
         let mark = store.mark();
+        let since = self.clock.boot().saturating_sub(began).as_millis();
+        let since = i64::try_from(since).unwrap_or(i64::MAX);
+        let began = self.clock.now().minus(since);
         let (replica, undecided) = Replica::new(
             store,
             Arc::clone(&self.clock),

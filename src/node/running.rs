@@ -61,7 +61,7 @@ impl Running {
         let mut pause = Duration::from_secs(1);
         loop {
             // All that the store promised until now may be lost with it.
-            let began = self.opener.clock.now();
+            let began = self.opener.clock.boot();
             match self.opener.open(began).await {
                 Ok(opened) => {
                     self.local.set(Arc::clone(&opened.replica));
