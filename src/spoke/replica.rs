@@ -317,9 +317,15 @@ impl Replica {
         self.clock_off.store(!right, Ordering::Release);
     }
 
+    /// Whether the clock goes into no promise now; then the mark stays where it is, too: a clock that
+    /// is set right must not have to wait for what a wrong one wrote.
+    fn is_clock_off(&self) -> bool {
+        self.clock_off.load(Ordering::Acquire)
+    }
+
     /// The clock as promises go by it.
     fn promising(&self, clock: Millis) -> Millis {
-        if self.clock_off.load(Ordering::Acquire) {
+        if self.is_clock_off() {
             Millis::MIN
         } else {
             clock

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::channel::config::Defaults;
     use crate::channel::{Channels, LocalReplica};
-    use crate::cluster::{Coordination, EmbeddedCoordination, PeerError, RingView};
+    use crate::cluster::{Coordination, EmbeddedCoordination, Incarnation, PeerError, RingView};
     use crate::env::{HubClock, SystemClock};
     use crate::item::{ItemKey, NodeSlot};
     use crate::spoke::accept::Limits;
@@ -162,6 +162,10 @@ mod tests {
 
     #[async_trait]
     impl Peers for Late {
+        fn run_of(&self, _: &Member) -> Option<Incarnation> {
+            None
+        }
+
         fn is_connected(&self, member: &Member) -> bool {
             let looks = self.looks.fetch_add(1, Ordering::SeqCst);
             !self.never && member.as_str() == "b" && looks > 20

@@ -85,6 +85,9 @@ impl Replica {
             }
         }
         loop {
+            if self.is_clock_off() {
+                return Step::Now(AppendAnswer::NotNow(Reason::ClockOff));
+            }
             if let Err(error) = self.mark_ahead().await {
                 return Step::Now(AppendAnswer::Unknown(error.to_string()));
             }
@@ -189,7 +192,7 @@ impl Replica {
         if !committed && !self.votes_at(key.millis) {
             return Step::Now(AppendAnswer::NotNow(Reason::Warming));
         }
-        if self.clock_off.load(std::sync::atomic::Ordering::Acquire) {
+        if self.is_clock_off() {
             return Step::Now(AppendAnswer::NotNow(Reason::ClockOff));
         }
         let Some(payload) = payload else {

@@ -42,7 +42,7 @@ impl Replica {
             }
         }
         loop {
-            if self.mark_ahead().await.is_err() {
+            if self.is_clock_off() || self.mark_ahead().await.is_err() {
                 return SettleAnswer::NotFinal;
             }
             match self.look(request) {

@@ -460,3 +460,19 @@ async fn a_write_that_nobody_waits_for_any_more_is_not_stamped() {
     assert_eq!(outcome, Err(WriteError::NotNow(Reason::TooLate)));
     assert!(store.waiting.lock().is_empty());
 }
+
+#[tokio::test]
+async fn a_clock_that_is_off_moves_no_mark() {
+    let (store, source, clock) = HeldStore::new(false);
+    let replica = replica(&store, &clock);
+    let before = replica.frontier(CHANNEL).await.unwrap();
+    replica.set_clock_right(false);
+    source.advance(300_000);
+    let mark = store.mark();
+    let outcome = replica
+        .coordinate(write("off", None), Arc::new(Anywhere))
+        .await;
+    assert_eq!(outcome, Err(WriteError::NotNow(Reason::ClockOff)));
+    assert!(replica.frontier(CHANNEL).await.unwrap() <= before);
+    assert_eq!(store.mark(), mark);
+}

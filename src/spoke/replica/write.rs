@@ -442,6 +442,9 @@ impl Replica {
     ) -> Result<Stored, WriteError> {
         let channel = self.channel(writing.channel.id);
         loop {
+            if self.is_clock_off() {
+                return Err(WriteError::NotNow(Reason::ClockOff));
+            }
             self.mark_ahead().await?;
             match self.try_stamp(&channel, writing, above) {
                 Stamped::Done(outcome) => return outcome,
@@ -513,7 +516,7 @@ impl Replica {
             current: place.is_current(),
             full,
         };
-        if self.clock_off.load(std::sync::atomic::Ordering::Acquire) {
+        if self.is_clock_off() {
             return Stamped::Done(Err(WriteError::NotNow(Reason::ClockOff)));
         }
         if !self.votes_at(key.millis) {
