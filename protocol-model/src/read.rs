@@ -139,7 +139,7 @@ impl Step<'_> {
                 .filter(|report| config.is_replica(*map, report.from.into()))
                 .map(|report| key::shipped_front(report.front))
                 .collect();
-            let of_map = stable_bound(n, &frontiers)?;
+            let of_map = stable_bound(hub_ring::read_quorum(n), &frontiers)?;
             if !short {
                 bound = of_map;
             }
