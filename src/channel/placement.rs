@@ -46,6 +46,11 @@ impl KeyPlacement for ChannelPlacement {
         set
     }
 
+    fn leads(&self, at: Millis) -> bool {
+        let set = self.view.replica_set(&self.channel.name, at);
+        set.first() == Some(self.view.own())
+    }
+
     fn stamps_from(&self, key: Millis) -> Millis {
         stamps_from(&self.view.tables(), &self.channel.name, key, self.max_skew)
     }

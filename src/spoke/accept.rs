@@ -224,6 +224,11 @@ impl Promises {
         }
     }
 
+    /// Whether a key was stamped here at or after a time.
+    pub fn stamped_since(&self, since: Millis) -> bool {
+        self.stamped.is_some_and(|key| key.millis >= since)
+    }
+
     /// The highest key such that all that was stamped here at or below it is decided.
     pub fn decided_to(&self) -> Option<ItemKey> {
         let stamped = self.stamped?;

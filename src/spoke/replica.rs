@@ -73,6 +73,9 @@ pub trait KeyPlacement: Send + Sync {
     /// The other members of the replica set at a time.
     fn others(&self, at: Millis) -> Vec<Member>;
 
+    /// Whether this node is the first of the replica set at a time: who coordinates while it is there.
+    fn leads(&self, at: Millis) -> bool;
+
     /// From when on a key of that time may be stamped, by this node's clock: where the set of members
     /// changes everybody's clock must have passed the change.
     fn stamps_from(&self, key: Millis) -> Millis;

@@ -17,9 +17,10 @@ use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Reason;
 use crate::spoke::dedup::Copy;
+use crate::spoke::directory::Direction;
 use crate::spoke::ids::WriteId;
 use crate::spoke::peers::{
-    AppendAnswer, AppendRequest, Peers, Refusal, SettleAnswer, SettleRequest,
+    AppendAnswer, AppendRequest, Peers, Refusal, ReportRequest, SettleAnswer, SettleRequest,
 };
 
 /// The first pause before a replica is asked again, and the longest.
@@ -27,7 +28,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 /// How often a copy that is not needed for the commit is offered before it is left to repair.
 const OFFERS: u32 = 5;
-/// How much longer others than the first are waited for that take a payload ahead.
+/// How much longer others than the first are waited for that take a payload ahead, and how long for
+/// what they have promised.
 const STAGE_MORE: Duration = Duration::from_millis(500);
 /// How long a payload is kept whose append does not come.
 const STAGED: Duration = Duration::from_mins(1);
@@ -114,6 +116,42 @@ impl Replica {
             }
         }
         reached
+    }
+
+    /// Whether this node stands in for a coordinator that comes before it, and has just begun to.
+    pub(super) fn takes_over(&self, writing: &Writing) -> bool {
+        let now = self.clock.now();
+        let lately = now.minus(self.settings.limits.accept_window);
+        let channel = self.channel(writing.channel.id);
+        !writing.place.leads(now) && !channel.lock().stamped_since(lately)
+    }
+
+    /// Hears what the others have promised before the first key is stamped here. One who has taken
+    /// more from the coordinator before than this node has would refuse it, and if another one dies
+    /// with the same key on its way, nobody could tell for as long as that one is gone. Leaves those
+    /// out of `reached` that turn out to be.
+    pub(super) async fn hear_others(&self, writing: &Writing, reached: &mut Vec<Member>) {
+        let now = self.clock.now();
+        let request = ReportRequest {
+            channel: writing.channel.clone(),
+            from: ItemKey::first_of(now),
+            to: ItemKey::first_of(now.plus(1)),
+            direction: Direction::Ascending,
+            limit: 0,
+            undecided: false,
+        };
+        let mut asking: FuturesUnordered<_> = reached
+            .iter()
+            .map(|member| self.peers.report(member, request.clone()))
+            .collect();
+        let until = writing.until.min(Instant::now() + STAGE_MORE);
+        while let Ok(Some(report)) = tokio::time::timeout_at(until, asking.next()).await {
+            if let Ok(report) = report {
+                self.heard_of(&writing.channel, report.frontier);
+            }
+        }
+        drop(asking);
+        reached.retain(|member| self.peers.is_connected(member));
     }
 
     /// Offers an item that is stored here to the replicas that its record names, until it is decided.

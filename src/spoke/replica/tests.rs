@@ -173,6 +173,10 @@ impl KeyPlacement for Anywhere {
         Vec::new()
     }
 
+    fn leads(&self, _: Millis) -> bool {
+        true
+    }
+
     fn stamps_from(&self, _: Millis) -> Millis {
         Millis::MIN
     }

@@ -308,7 +308,10 @@ impl Replica {
         let id = writing.write_id;
         let mut not_before = None;
         loop {
-            let reached = self.reach(&writing).await;
+            let mut reached = self.reach(&writing).await;
+            if self.takes_over(&writing) {
+                self.hear_others(&writing, &mut reached).await;
+            }
             let stamped = if reached.is_empty() {
                 Err(WriteError::NotNow(Reason::NoPeer))
             } else {

@@ -99,6 +99,10 @@ impl KeyPlacement for Trio {
         (0..3).filter(|at| *at != self.0).map(member).collect()
     }
 
+    fn leads(&self, _: Millis) -> bool {
+        self.0 == 0
+    }
+
     fn stamps_from(&self, _: Millis) -> Millis {
         Millis::MIN
     }
