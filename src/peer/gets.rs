@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::kind::Kind;
+use super::lane::no_answer;
 use super::link::Link;
 use super::wire::{self, Frame};
 use crate::cluster::PeerError;
@@ -19,6 +20,8 @@ use crate::spoke::peers::{ChannelRef, GetAnswer};
 /// The most requests on their way to a member at a time, and the most items asked for by one.
 const FLYING: usize = 3;
 const BATCH: usize = 64;
+/// The most questions that wait.
+const WAITING: usize = 16 * 1024;
 
 type Outcome = Result<GetAnswer, PeerError>;
 
@@ -41,6 +44,11 @@ pub(super) async fn get(link: &Arc<Link>, channel: &ChannelRef, key: &ItemKey) -
     let frame = wire::encode_get(channel, key);
     let begin = {
         let mut gets = link.gets.lock();
+        if gets.waiting.len() >= WAITING {
+            return Err(PeerError::Overloaded {
+                member: link.member.clone(),
+            });
+        }
         gets.waiting.push_back(Waiting { frame, answer });
         let begin = gets.flying < FLYING;
         gets.flying += usize::from(begin);
@@ -55,13 +63,6 @@ pub(super) async fn get(link: &Arc<Link>, channel: &ChannelRef, key: &ItemKey) -
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(no_answer(link, "this node is stopping")),
         Err(_) => Err(no_answer(link, "not in time")),
-    }
-}
-
-fn no_answer(link: &Link, reason: &str) -> PeerError {
-    PeerError::NoAnswer {
-        member: link.member.clone(),
-        reason: reason.to_owned(),
     }
 }
 

@@ -112,7 +112,8 @@ pub(super) async fn append(link: &Arc<Link>, request: AppendRequest) -> Outcome 
     }
 }
 
-fn no_answer(link: &Link, reason: &str) -> PeerError {
+/// That it is not known what became of a question to that member.
+pub(super) fn no_answer(link: &Link, reason: &str) -> PeerError {
     PeerError::NoAnswer {
         member: link.member.clone(),
         reason: reason.to_owned(),
