@@ -10,6 +10,7 @@ mod copies;
 mod inventory;
 mod keyed;
 mod offered;
+mod order;
 mod read;
 mod settle;
 mod write;
@@ -117,6 +118,8 @@ pub struct Replica {
     dropping: Mutex<HashSet<(ChannelId, ItemKey)>>,
     /// What the writes take that are under way here.
     undecided_bytes: Arc<AtomicU64>,
+    /// In which order what is stamped here goes to the others.
+    order: order::SendingOrder,
     /// The KiB of large payloads that may still be read whole for others.
     large: Semaphore,
     /// Payloads that came ahead of their appends.
@@ -168,6 +171,7 @@ impl Replica {
             dedup,
             dropping: Mutex::default(),
             undecided_bytes: Arc::default(),
+            order: order::SendingOrder::default(),
             large: Semaphore::new(inventory::LARGE_KIB as usize),
             staged: Mutex::default(),
             forgotten: RwLock::default(),
@@ -235,6 +239,7 @@ impl Replica {
                 || !promises.lock().is_idle(clock, &self.settings.limits)
         });
         self.forget_staged();
+        self.order.forget_idle();
     }
 
     /// Tells the store up to where the items of each channel that are coordinated here are decided.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -182,6 +183,17 @@ impl Replica {
         let members = named.iter().cloned();
         let mut asking: FuturesUnordered<_> =
             members.map(|m| ask(m, Duration::ZERO, false)).collect();
+        let turn = writing.turn.lock().take();
+        let mut first = None;
+        if let Some(turn) = turn {
+            let sent = turn.come().await;
+            // Polled once, all of them have their places in the lanes.
+            if let Poll::Ready(answered) = futures_util::poll!(asking.next()) {
+                first = answered;
+            }
+            // The next one may have given up waiting.
+            let _ = sent.send(());
+        }
         let mut refused = Refusals::default();
         let mut full: HashSet<Member> = HashSet::new();
         // Those that an append may have reached, answered or not.
@@ -222,8 +234,16 @@ impl Replica {
                     None => std::future::pending().await,
                 }
             };
+            let earlier = first.take();
+            let answered = async {
+                match earlier {
+                    Some(answered) => Some(answered),
+                    None => asking.next().await,
+                }
+            };
             let (member, run, answer) = tokio::select! {
-                Some(answered) = asking.next() => answered,
+                biased;
+                Some(answered) = answered => answered,
                 () = changed => continue,
             };
             if self.is_closed() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::copies::Second;
 use super::keyed::{Attempt, digest};
+use super::order::Turn;
 use super::{EarlierSet, KeyPlacement, Replica};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, Payload};
@@ -122,6 +123,8 @@ pub(super) struct Writing {
     settled: Vec<EarlierSet>,
     /// Whether this node is the whole replica set.
     alone: bool,
+    /// When it is to be sent, once it is stamped.
+    pub(super) turn: Mutex<Option<Turn>>,
 }
 
 impl Writing {
@@ -255,6 +258,7 @@ impl Replica {
             since,
             settled,
             alone,
+            turn: Mutex::default(),
         };
         if alone {
             // The only copy there is to be is its own proof.
@@ -335,6 +339,7 @@ impl Replica {
             let set = writing.place.others(key.millis);
             let named: Vec<_> = set.into_iter().filter(|m| reached.contains(m)).collect();
             if named.is_empty() {
+                writing.turn.lock().take();
                 self.dedup.failed(id, Some(&key));
                 self.own_decided(&writing.channel, &key);
                 say(Err(WriteError::NotNow(Reason::NoPeer)));
@@ -342,6 +347,7 @@ impl Replica {
             }
             let names = named.iter().map(|m| m.as_str().to_owned()).collect();
             if let Err(error) = self.store_own(&writing, key, Some(names)).await {
+                writing.turn.lock().take();
                 say(Err(error));
                 return;
             }
@@ -530,6 +536,9 @@ impl Replica {
         Stamped::Done(match verdict {
             Verdict::Accept => {
                 promises.accept(key, id, true);
+                if !writing.alone {
+                    *writing.turn.lock() = Some(self.order.take(writing.channel.id));
+                }
                 self.dedup.pending(id, writing.keyed, key);
                 let repeated = false;
                 Ok(Stored { key, repeated })
