@@ -6,9 +6,11 @@ use tokio::task::JoinSet;
 
 use crate::client::{Client, Content};
 use crate::failure::{Failure, Outcome};
+use crate::faults::PATIENCE;
 use crate::history::{Recorder, Standing};
 use crate::item::Key;
 use crate::random::Choices;
+use crate::wait::until;
 
 /// What a channel holds, while nobody writes to it.
 #[derive(Debug, Clone, Default)]
@@ -82,9 +84,13 @@ async fn read_channel(
     choices: &Choices,
 ) -> Outcome<Reading> {
     let path = format!("/channel/{channel}");
-    let (status, _) = client
-        .send(reqwest::Method::GET, &format!("{path}?cached=false"))
-        .await?;
+    let asked = format!("{path}?cached=false");
+    // While a hub is without ZooKeeper for a moment it says that it does not know.
+    let status = until("the hub knows its channels", PATIENCE, async || {
+        let answer = client.send(reqwest::Method::GET, &asked).await;
+        answer.ok().map(|(status, _)| status).filter(|s| *s != 503)
+    })
+    .await?;
     let mut reading = Reading {
         channel: channel.to_owned(),
         exists: status == 200,
