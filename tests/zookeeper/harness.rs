@@ -159,14 +159,29 @@ impl Server {
         }
     }
 
-    /// Sends the process a signal: `STOP` or `CONT`.
+    /// Sends the process a signal: `STOP` or `CONT`. Once this returns every thread of it has stopped,
+    /// or none is: one that waits for the disk stops only when that is done with it.
     pub fn signal(&self, signal: &str) {
         let pid = self.running.lock().as_ref().unwrap().pid.clone();
         let sent = Command::new("kill")
             .arg(format!("-{signal}"))
-            .arg(pid)
+            .arg(&pid)
             .status();
         assert!(sent.unwrap().success());
+        let stopped = |task: &Path| {
+            let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+            // Behind the name, which is in brackets. A thread that has gone has stopped as well.
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        let tasks = format!("/proc/{pid}/task");
+        while signal == "STOP"
+            && !std::fs::read_dir(&tasks)
+                .unwrap()
+                .all(|task| task.is_ok_and(|task| stopped(&task.path())))
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// A client that is no node's.
