@@ -313,17 +313,18 @@ impl<'a> Channel<'a> {
                 }
             }
             let then: BTreeSet<&Key> = before.keys.iter().collect();
-            let inside = |key: &&&Key| {
-                key.as_str() >= before.from.as_str() && key.as_str() <= before.to.as_str()
-            };
+            let (from, to) = (before.from.as_str(), before.to.as_str());
+            let begin = stable.partition_point(|key| key.as_str() < from);
+            let inside = stable[begin..].iter();
+            let inside = inside.take_while(|key| key.as_str() <= to);
             let range = format!("between {:?} and {:?}", before.from, before.to);
             for key in then.difference(&now) {
                 if known.insert(*key) {
                     self.found(Wrong::Changed, format!("{key} went from the list {range}"));
                 }
             }
-            for key in now.iter().filter(inside) {
-                if !then.contains(*key) && known.insert(*key) {
+            for key in inside {
+                if !then.contains(key) && known.insert(key) {
                     self.found(Wrong::Changed, format!("{key} came into the list {range}"));
                 }
             }

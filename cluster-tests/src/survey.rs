@@ -42,6 +42,9 @@ pub enum Way {
 
 /// How many seconds are listed one by one at the most.
 const SECONDS_MAX: usize = 200;
+/// How many pages a walk over a large channel takes, about: with pages of a few items each, a walk over
+/// tens of thousands takes longer than the load did that wrote them.
+const PAGES: usize = 200;
 /// How many items are read at a time.
 const READERS: usize = 32;
 
@@ -101,7 +104,7 @@ async fn read_channel(
         404 => return Ok(reading),
         _ => return Err(Failure(format!("GET {path}: {status}"))),
     }
-    let page = choices.between(7, 1500);
+    let page = choices.between(7, 1500).max((keys.len() / PAGES) as u64);
     let stable = forwards(client, channel, page, true).await?;
     let unstable = forwards(client, channel, page, false).await?;
     let backwards = backwards(client, channel, page).await?;
