@@ -347,6 +347,8 @@ impl Shared {
     /// Walks along a channel's stable items as they come, and lists seconds that are over.
     async fn walk(&self, channel: &str, choices: &Choices) {
         let mut walked: Vec<Key> = Vec::new();
+        // Up to where what was walked is written down: all of it again each time would take gigabytes.
+        let mut noted = 0;
         while !self.ending() {
             tokio::time::sleep(BREATH).await;
             let _talking = self.quiet.read().await;
@@ -378,14 +380,23 @@ impl Shared {
                 }
             }
             let to = last.to_string();
-            if choices.percent(2) {
-                self.listed(channel, "", to, walked.clone());
+            if choices.percent(2) && noted < walked.len() {
+                self.walked(channel, &walked, &mut noted, to);
             }
         }
         if let Some(last) = walked.last() {
             let to = last.to_string();
-            self.listed(channel, "", to, walked);
+            self.walked(channel, &walked, &mut noted, to);
         }
+    }
+
+    /// Writes down what was walked since the last time, and that there was nothing else in between.
+    fn walked(&self, channel: &str, walked: &[Key], noted: &mut usize, to: String) {
+        let last = noted.checked_sub(1).and_then(|last| walked.get(last));
+        // Right behind that key.
+        let from = last.map_or_else(String::new, |last| format!("{last}\0"));
+        self.listed(channel, &from, to, walked[*noted..].to_vec());
+        *noted = walked.len();
     }
 
     fn listed(&self, channel: &str, from: &str, to: String, keys: Vec<Key>) {

@@ -57,6 +57,21 @@ pub async fn survey(
     recorder: &Recorder,
     choices: &Choices,
 ) -> Outcome<Vec<Reading>> {
+    survey_again(client, client, &[], recorder, choices).await
+}
+
+/// As [`survey`], of one hub among several: lists come through it, items through `contents`, and
+/// those that an earlier survey has read are not read again.
+///
+/// # Errors
+/// As [`survey`].
+pub async fn survey_again(
+    client: &Client,
+    contents: &Client,
+    earlier: &[Reading],
+    recorder: &Recorder,
+    choices: &Choices,
+) -> Outcome<Vec<Reading>> {
     let (channels, acked) = recorder.with(|history| {
         let mut acked: BTreeMap<String, BTreeSet<Key>> = BTreeMap::new();
         for write in &history.writes {
@@ -75,15 +90,25 @@ pub async fn survey(
     let mut readings = Vec::new();
     for channel in channels {
         let known = acked.get(&channel).cloned().unwrap_or_default();
-        readings.push(read_channel(client, &channel, known, choices).await?);
+        let mut reading = list_channel(client, &channel, &known, choices).await?;
+        let mut keys = known;
+        keys.extend(reading.listings.iter().flat_map(|(_, keys)| keys.clone()));
+        if let Some(earlier) = earlier.iter().find(|earlier| earlier.channel == channel) {
+            reading.items.clone_from(&earlier.items);
+            keys.retain(|key| !earlier.items.contains_key(key));
+        }
+        if reading.exists {
+            reading.items.extend(items(contents, &channel, keys).await?);
+        }
+        readings.push(reading);
     }
     Ok(readings)
 }
 
-async fn read_channel(
+async fn list_channel(
     client: &Client,
     channel: &str,
-    mut keys: BTreeSet<Key>,
+    keys: &BTreeSet<Key>,
     choices: &Choices,
 ) -> Outcome<Reading> {
     let path = format!("/channel/{channel}");
@@ -108,12 +133,12 @@ async fn read_channel(
     let stable = forwards(client, channel, page, true).await?;
     let unstable = forwards(client, channel, page, false).await?;
     let backwards = backwards(client, channel, page).await?;
-    let days: BTreeSet<&str> = stable.iter().chain(&keys).map(Key::day).collect();
+    let days: BTreeSet<&str> = stable.iter().chain(keys).map(Key::day).collect();
     let mut by_day = Vec::new();
     for day in days {
         by_day.extend(client.list(&format!("{path}/{day}"), false).await?.0);
     }
-    let seconds: BTreeSet<&str> = stable.iter().chain(&keys).map(Key::second).collect();
+    let seconds: BTreeSet<&str> = stable.iter().chain(keys).map(Key::second).collect();
     if seconds.len() <= SECONDS_MAX {
         let mut by_second = Vec::new();
         for second in seconds {
@@ -121,14 +146,12 @@ async fn read_channel(
         }
         reading.listings.push((Way::Seconds, by_second));
     }
-    keys.extend(stable.iter().chain(&unstable).cloned());
     reading.listings.extend([
         (Way::Stable, stable),
         (Way::Unstable, unstable),
         (Way::Backwards, backwards),
         (Way::Days, by_day),
     ]);
-    reading.items = contents(client, channel, keys).await?;
     Ok(reading)
 }
 
@@ -165,7 +188,7 @@ async fn backwards(client: &Client, channel: &str, page: u64) -> Outcome<Vec<Key
 }
 
 /// What stands under each key.
-async fn contents(
+async fn items(
     client: &Client,
     channel: &str,
     keys: BTreeSet<Key>,

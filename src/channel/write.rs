@@ -156,6 +156,8 @@ impl Writes {
             if full > 0 && said.is_none() && !again {
                 return Err(WriteError::NotNow(Reason::DiskFull).into());
             }
+            // As it is now: a ring may have come into force meanwhile, and with it somebody else.
+            let set = self.view.replica_set(&channel.name, self.clock.now());
             if set.len() <= 1 && !again {
                 // There is nobody else to be waited for.
                 return Err(self.unavailable(&set, said));

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// The open ones, by [`Segment::generation`]: a later segment may have the same name.
     pub(super) open: moka::sync::Cache<u64, Arc<OpenSegment>>,
     pub(super) mark: AtomicI64,
+    /// Whether what is written leaves the mark where it is.
+    pub(super) holds_mark: AtomicBool,
     pub(super) sequence: AtomicU64,
     pub(super) full: AtomicBool,
     pub(super) free: AtomicU64,

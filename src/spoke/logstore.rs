@@ -184,6 +184,10 @@ impl SpokeStore for LogStore {
         Millis::new(self.shared.mark.load(Ordering::Acquire))
     }
 
+    fn hold_mark(&self, holds: bool) {
+        self.shared.holds_mark.store(holds, Ordering::Release);
+    }
+
     fn find(
         &self,
         channel: ChannelId,

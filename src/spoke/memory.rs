@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ pub struct MemoryStore {
     clock: Arc<HubClock>,
     dedup_millis: i64,
     inner: Mutex<Inner>,
+    ranges: AtomicU64,
 }
 
 /// What an item is found by.
@@ -36,12 +38,13 @@ type Position = (ChannelId, ItemKey);
 /// What an entry stands for; nothing, where an item was removed that was never held.
 type Contents = Option<(ItemHead, Bytes)>;
 
-#[allow(clippy::struct_excessive_bools, reason = "four independent states")]
+#[allow(clippy::struct_excessive_bools, reason = "independent states")]
 struct Inner {
     items: BTreeMap<Position, (Entry, Contents)>,
     /// Counts the records, as offsets do in a log.
     records: u64,
     mark: Millis,
+    holds_mark: bool,
     recent: Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>,
     decided: BTreeMap<ChannelId, ItemKey>,
     undecided: Vec<Undecided>,
@@ -83,6 +86,7 @@ impl MemoryStore {
                 items: BTreeMap::new(),
                 records: 0,
                 mark: Millis::MIN,
+                holds_mark: false,
                 recent: Vec::new(),
                 decided: BTreeMap::new(),
                 undecided: Vec::new(),
@@ -93,6 +97,7 @@ impl MemoryStore {
                 holds: false,
                 held: VecDeque::new(),
             }),
+            ranges: AtomicU64::new(0),
         }
     }
 
@@ -127,6 +132,7 @@ impl MemoryStore {
                 items: inner.items.clone(),
                 records: inner.records,
                 mark: inner.mark,
+                holds_mark: false,
                 recent: remembered
                     .map(|e| (e.channel, e.key, e.write_id, e.flags))
                     .collect(),
@@ -139,12 +145,24 @@ impl MemoryStore {
                 holds: false,
                 held: VecDeque::new(),
             }),
+            ranges: AtomicU64::new(0),
         }
+    }
+
+    /// How many ranges were read.
+    pub fn ranges(&self) -> u64 {
+        self.ranges.load(Ordering::Relaxed)
     }
 
     /// From now on nothing is done or answered until [`Self::step`] is called.
     pub fn hold(&self) {
         self.inner.lock().holds = true;
+    }
+
+    /// Does and answers all that is held back, and from now on everything at once again.
+    pub fn release(&self) {
+        self.inner.lock().holds = false;
+        while self.step() {}
     }
 
     /// Does and answers the oldest of what is held back; gives whether there was any.
@@ -227,7 +245,9 @@ impl Inner {
                 return Ok(());
             }
         }
-        self.mark = self.mark.max(mark);
+        if !self.holds_mark || matches!(command, Command::AdvanceMark(_)) {
+            self.mark = self.mark.max(mark);
+        }
         Ok(())
     }
 
@@ -316,6 +336,10 @@ impl SpokeStore for MemoryStore {
         self.inner.lock().mark
     }
 
+    fn hold_mark(&self, holds: bool) {
+        self.inner.lock().holds_mark = holds;
+    }
+
     fn find(
         &self,
         channel: ChannelId,
@@ -328,6 +352,7 @@ impl SpokeStore for MemoryStore {
     }
 
     fn range(&self, range: &Range, _mode: ReadMode) -> Result<Vec<Entry>, ReadError> {
+        self.ranges.fetch_add(1, Ordering::Relaxed);
         if range.from >= range.to {
             return Ok(Vec::new());
         }

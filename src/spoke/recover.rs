@@ -122,6 +122,7 @@ pub(super) fn open(
             damage: DamageBook::default(),
             suspects: Mutex::default(),
             mark: AtomicI64::new(Millis::MIN.get()),
+            holds_mark: AtomicBool::new(false),
             sequence: AtomicU64::new(0),
             doubt: AtomicBool::new(clock_file.doubt()),
             clock_file: Mutex::new(clock_file),

@@ -116,6 +116,9 @@ pub struct Replica {
     dedup: Dedup,
     /// Items stamped here that are about to be removed: nobody is to learn of them any more.
     dropping: Mutex<HashSet<(ChannelId, ItemKey)>>,
+    /// Undecided items stamped here that a member was told of which learns what it had promised: it
+    /// may have taken them over, whether or not they were ever sent to it.
+    told: Mutex<HashSet<(ChannelId, ItemKey)>>,
     /// What the writes take that are under way here.
     undecided_bytes: Arc<AtomicU64>,
     /// In which order what is stamped here goes to the others.
@@ -170,6 +173,7 @@ impl Replica {
             decided: Mutex::default(),
             dedup,
             dropping: Mutex::default(),
+            told: Mutex::default(),
             undecided_bytes: Arc::default(),
             order: order::SendingOrder::default(),
             large: Semaphore::new(inventory::LARGE_KIB as usize),
@@ -323,6 +327,7 @@ impl Replica {
     /// stamped or accepted, and it goes into no promise.
     pub fn set_clock_right(&self, right: bool) {
         self.clock_off.store(!right, Ordering::Release);
+        self.store.hold_mark(!right);
     }
 
     /// Whether the clock goes into no promise now; then the mark stays where it is, too: a clock that
@@ -381,6 +386,7 @@ impl Replica {
     fn own_decided(&self, channel: &ChannelRef, key: &ItemKey) {
         self.channel(channel.id).lock().decided(key);
         self.decided.lock().push(channel.id);
+        self.told.lock().remove(&(channel.id, *key));
     }
 
     /// How the store is.
@@ -411,7 +417,8 @@ impl Replica {
     pub fn close(&self) -> bool {
         self.closed.store(true, Ordering::Release);
         self.write_down_decided();
-        self.store.close(self.clock.now())
+        // What was promised was promised by a clock below the mark: one that is off moves it no further.
+        self.store.close(self.clock.now().min(self.store.mark()))
     }
 }
 

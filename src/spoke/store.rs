@@ -41,6 +41,9 @@ pub trait SpokeStore: Send + Sync {
     /// it already, and then says so.
     fn advance_mark(&self, done: Done);
 
+    /// While it holds, nothing moves the mark but [`Self::advance_mark`] and the end: the clock is off.
+    fn hold_mark(&self, holds: bool);
+
     /// The clock mark that is on disk: no promise may speak of a later time.
     fn mark(&self) -> Millis;
 

@@ -127,7 +127,11 @@ impl Writer {
             return;
         }
         let lines = self.refuse_without_room(lines);
-        let mark = self.shared.clock.now().plus(MARK_AHEAD);
+        let mark = if self.shared.holds_mark.load(Ordering::Acquire) {
+            Millis::new(self.shared.mark.load(Ordering::Acquire))
+        } else {
+            self.shared.clock.now().plus(MARK_AHEAD)
+        };
         let started = self.shared.clock.boot();
         let mut written = Vec::new();
         let mut groups = by_bucket(lines).into_iter();

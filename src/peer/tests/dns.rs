@@ -79,7 +79,7 @@ impl Dnsmasq {
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts");
         std::fs::write(&hosts, "").unwrap();
-        let process = Command::new("dnsmasq")
+        let mut process = Command::new("dnsmasq")
             .args([
                 "--keep-in-foreground",
                 "--no-resolv",
@@ -98,8 +98,21 @@ impl Dnsmasq {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // It hears signals before it listens, and somebody else could bind until then.
-        while std::net::UdpSocket::bind(address).is_ok() {
+        // It hears signals before it listens.
+        // That it listens is read and not tried: what is tried with may be what it fails for.
+        let wanted = format!("0100007F:{:04X} ", address.port());
+        let listens = || {
+            std::fs::read_to_string("/proc/net/udp")
+                .unwrap()
+                .contains(&wanted)
+        };
+        let began = std::time::Instant::now();
+        while !listens() {
+            assert_eq!(process.try_wait().unwrap(), None, "dnsmasq has ended");
+            assert!(
+                began.elapsed() < Duration::from_mins(1),
+                "dnsmasq does not listen"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         Self {

@@ -331,8 +331,16 @@ fn client_of(
     identity: Arc<PeerIdentity>,
     members: impl IntoIterator<Item = (Member, MemberRecord)>,
 ) -> (Arc<PeerClient>, watch::Sender<Members>) {
+    client_with(settings(), identity, members)
+}
+
+fn client_with(
+    settings: PeerSettings,
+    identity: Arc<PeerIdentity>,
+    members: impl IntoIterator<Item = (Member, MemberRecord)>,
+) -> (Arc<PeerClient>, watch::Sender<Members>) {
     let (sender, members) = watch::channel(Arc::new(members.into_iter().collect()));
-    let client = PeerClient::start(identity, settings(), None, members).unwrap();
+    let client = PeerClient::start(identity, settings, None, members).unwrap();
     (client, sender)
 }
 

@@ -21,7 +21,8 @@ use crate::spoke::dedup::Copy;
 use crate::spoke::directory::Direction;
 use crate::spoke::ids::WriteId;
 use crate::spoke::peers::{
-    AppendAnswer, AppendRequest, Peers, Refusal, ReportRequest, SettleAnswer, SettleRequest,
+    AppendAnswer, AppendRequest, ChannelRef, Peers, Refusal, ReportRequest, SettleAnswer,
+    SettleRequest,
 };
 
 /// The first pause before a replica is asked again, and the longest.
@@ -62,12 +63,27 @@ pub(super) enum Second {
 /// Who refused an item for good, and in which run: one that lost its disk since may have accepted it
 /// from another member.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(HashMap<Member, Option<Incarnation>>);
+pub(super) struct Refusals(HashMap<Member, Refused>);
+
+#[derive(Debug)]
+struct Refused {
+    /// The newest run that was known of the member when it was asked.
+    run: Option<Incarnation>,
+    /// Whether it said nothing, but the item never reached it.
+    unsent: bool,
+}
 
 impl Refusals {
     /// A member refused; `run` is the newest one that was known of it when it was asked.
     pub(super) fn add(&mut self, member: Member, run: Option<Incarnation>) {
-        self.0.insert(member, run);
+        let unsent = false;
+        self.0.insert(member, Refused { run, unsent });
+    }
+
+    /// The item never reached a member in that run, nor will it.
+    fn add_unsent(&mut self, member: Member, run: Option<Incarnation>) {
+        let unsent = true;
+        self.0.insert(member, Refused { run, unsent });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -80,12 +96,19 @@ impl Refusals {
 
     /// Takes back what members said that have started again since, and gives them.
     pub(super) fn outdated(&mut self, peers: &dyn Peers) -> Vec<Member> {
-        let outdated = |(member, run): (&Member, &Option<Incarnation>)| {
-            (peers.run_of(member) != *run).then(|| member.clone())
-        };
-        let again: Vec<Member> = self.0.iter().filter_map(outdated).collect();
-        self.0.retain(|member, _| !again.contains(member));
-        again
+        self.take_back(|member, refused| peers.run_of(member) != refused.run)
+    }
+
+    /// Takes back what was concluded of members that the item never reached, and gives them.
+    fn unsent(&mut self) -> Vec<Member> {
+        self.take_back(|_, refused| refused.unsent)
+    }
+
+    fn take_back(&mut self, is_void: impl Fn(&Member, &Refused) -> bool) -> Vec<Member> {
+        let void = self
+            .0
+            .extract_if(|member, refused| is_void(member, refused));
+        void.map(|(member, _)| member).collect()
     }
 }
 
@@ -155,6 +178,11 @@ impl Replica {
         reached.retain(|member| self.peers.is_connected(member));
     }
 
+    /// Whether a member that learns was told of an undecided item.
+    fn is_told(&self, channel: &ChannelRef, key: &ItemKey) -> bool {
+        self.told.lock().contains(&(channel.id, *key))
+    }
+
     /// Offers an item that is stored here to the replicas that its record names, until it is decided.
     pub(super) async fn second_copy(
         &self,
@@ -203,7 +231,10 @@ impl Replica {
         loop {
             if refused.len() == named.len() {
                 self.dropping.lock().insert((writing.channel.id, key));
-                let again = refused.outdated(&*self.peers);
+                let mut again = refused.outdated(&*self.peers);
+                if self.is_told(&writing.channel, &key) {
+                    again.extend(refused.unsent());
+                }
                 if again.is_empty() {
                     return match theirs {
                         Some((member, held)) => Second::Theirs(member, held),
@@ -270,9 +301,10 @@ impl Replica {
                 Err(error)
                     if error.is_harmless()
                         && !reached.contains(&member)
-                        && !self.peers.is_connected(&member) =>
+                        && !self.peers.is_connected(&member)
+                        && !self.is_told(&writing.channel, &key) =>
                 {
-                    refused.add(member, run);
+                    refused.add_unsent(member, run);
                 }
                 other => {
                     reached.push(member.clone());

@@ -101,10 +101,15 @@ impl Replica {
         channel: ChannelId,
         entry: &Entry,
     ) -> Result<Option<InventoryLine>, ReadError> {
+        let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
+        if own {
+            // Before it is looked whether it is about to go: whoever lets it go looks here after it has
+            // said so.
+            self.told.lock().insert((channel, entry.key));
+        }
         if self.dropping.lock().contains(&(channel, entry.key)) {
             return Ok(None);
         }
-        let own = entry.flags.pending && self.is_undecided(channel, &entry.key);
         // Removed since it was listed, if it was decided that way: it is gone before it is decided.
         if entry.flags.pending && !own && !self.holds(channel, entry.key).await? {
             return Ok(None);

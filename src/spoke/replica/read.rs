@@ -6,9 +6,8 @@ use super::Replica;
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::accept::Promises;
-use crate::spoke::directory::Direction;
 use crate::spoke::ids::ChannelId;
-use crate::spoke::index::{Entry, ReadMode};
+use crate::spoke::index::ReadMode;
 use crate::spoke::peers::{Report, ReportRequest};
 use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
 
@@ -63,40 +62,32 @@ impl Replica {
         if request.limit == 0 {
             return Ok(report);
         }
-        let mut range = Range {
+        let mut to = request.to;
+        if !request.undecided {
+            // What is above it may be undecided, or may have been when it was taken. Nobody misses it
+            // here: what is stable for a reader is covered by the frontiers of a read quorum, and held
+            // by one of those.
+            to = to.min(frontier.end());
+        }
+        if request.from >= to {
+            return Ok(report);
+        }
+        let range = Range {
             channel,
             from: request.from,
-            to: request.to,
+            to,
             direction: request.direction,
             limit: request.limit,
         };
-        // What was stamped here above the frontier may be undecided, or may have been when the
-        // frontier was taken: another replica reports it if it is not.
-        let told = |entry: &&Entry| {
-            request.undecided || !entry.flags.pending || frontier.covers(&entry.key)
+        let entries = self
+            .reading(move |store, mode| store.range(&range, mode))
+            .await?;
+        report.complete_to = match entries.last() {
+            Some(last) if entries.len() >= request.limit => Some(last.key),
+            _ => None,
         };
-        loop {
-            let entries = self
-                .reading(move |store, mode| store.range(&range, mode))
-                .await?;
-            report
-                .keys
-                .extend(entries.iter().filter(told).map(|entry| entry.key));
-            let last = entries.last().map(|entry| entry.key);
-            let Some(last) = last.filter(|_| entries.len() >= range.limit) else {
-                return Ok(report);
-            };
-            if report.keys.len() >= request.limit {
-                report.complete_to = Some(last);
-                return Ok(report);
-            }
-            // What is not told uses up nothing of the limit.
-            range.limit = request.limit - report.keys.len();
-            match range.direction {
-                Direction::Ascending => range.from = last.successor(),
-                Direction::Descending => range.to = last,
-            }
-        }
+        report.keys = entries.iter().map(|entry| entry.key).collect();
+        Ok(report)
     }
 
     /// The frontier of a channel as it is reported to readers.

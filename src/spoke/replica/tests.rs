@@ -93,6 +93,8 @@ impl SpokeStore for HeldStore {
         *self.mark.lock()
     }
 
+    fn hold_mark(&self, _: bool) {}
+
     fn find(&self, _: ChannelId, _: &ItemKey, _: ReadMode) -> Result<Option<Entry>, ReadError> {
         Ok(None)
     }

@@ -2,6 +2,7 @@
 
 use super::trio::{LOST, Net, Trio, channel, restart, start};
 use super::*;
+use crate::spoke::Direction;
 use crate::spoke::peers::{AppendAnswer, AppendRequest};
 
 type Writing = tokio::task::JoinHandle<Result<Stored, WriteError>>;
@@ -150,4 +151,110 @@ async fn what_is_about_to_go_is_not_listed_and_cuts_no_list_short() {
     let lines = replica.lines(CHANNEL, ItemKey::MIN, end, 2).await.unwrap();
     let listed: Vec<ItemKey> = lines.iter().map(|line| line.key).collect();
     assert_eq!(listed, keys[1..]);
+}
+
+/// One dies before the item is sent to it, and a moment before it has learned of it, as it had begun
+/// to: it may come back with a copy. So the item may not go because the other one refuses it.
+#[tokio::test(start_paused = true)]
+async fn what_a_learner_was_told_of_is_asked_of_it() {
+    let net = quiet().await;
+    let refusing = net.replica(2);
+    let near = refusing.clock.now().plus(450);
+    refusing.heard_of(&channel(), Frontier::before(near));
+    let replica = net.replica(0);
+    let store = net.store(0);
+    // Where the mark is far enough ahead nothing but the item waits for the store.
+    let _ = replica.frontier(CHANNEL).await.unwrap();
+    store.hold();
+    let task = tokio::spawn({
+        let replica = Arc::clone(&replica);
+        let write = write("told", None);
+        async move { replica.coordinate(write, Arc::new(Trio(0))).await }
+    });
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let (count, key) = replica.undecided();
+    assert_eq!(count, 1, "{key:?}");
+    let key = key.unwrap();
+    net.kill(1);
+    while store.step() {}
+    let end = key.millis.plus(1);
+    let lines = replica.lines(CHANNEL, ItemKey::first_of(key.millis), end, 9);
+    let lines = lines.await.unwrap();
+    assert!(lines.iter().any(|line| line.key == key), "{lines:?}");
+    store.release();
+    tokio::time::sleep(A_WHILE).await;
+    assert!(!task.is_finished());
+    assert_eq!(replica.undecided(), (1, Some(key)));
+    // It has learned it.
+    restart(&net, 1).await;
+    let item = replica.item_for_peer(CHANNEL, key).await.unwrap();
+    let learned = Offered {
+        request: AppendRequest {
+            channel: channel(),
+            key,
+            committed: true,
+            body: item.unwrap().body,
+        },
+        place: Arc::new(Trio(1)),
+    };
+    let answers = net.replica(1).take(vec![learned]).await;
+    assert_eq!(answers, [AppendAnswer::Stored]);
+    tokio::time::sleep(A_WHILE).await;
+    let repeated = false;
+    assert_eq!(task.await.unwrap(), Ok(Stored { key, repeated }));
+}
+
+/// A mark that a wrong clock wrote would close the store until the right one has come so far.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_moves_no_mark_at_the_end_either() {
+    let net = quiet().await;
+    let (replica, store) = (net.replica(0), net.store(0));
+    replica.frontier(CHANNEL).await.unwrap();
+    let mark = store.mark();
+    replica.set_clock_right(false);
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let (answer, whole) = oneshot::channel();
+    store.remove(crate::spoke::store::Removal {
+        channel: CHANNEL,
+        key: ItemKey::first_of(mark).successor(),
+        write_id: WriteId(1),
+        done: Box::new(move |result| answer.send(result).unwrap()),
+    });
+    whole.await.unwrap().unwrap();
+    assert_eq!(store.mark(), mark);
+    replica.close();
+    assert!(store.mark() <= mark);
+}
+
+/// However much was stamped above an undecided item, a stable read looks at the store once.
+#[tokio::test(start_paused = true)]
+async fn what_lies_above_an_undecided_item_is_not_walked() {
+    let (net, key, _) = undecided().await;
+    restart(&net, 1).await;
+    tokio::time::sleep(A_WHILE).await;
+    let replica = net.replica(0);
+    for number in 0..20 {
+        let another = Write {
+            write_id: WriteId(1000 + number),
+            ..write("more", None)
+        };
+        let stored = replica.coordinate(another, Arc::new(Trio(0))).await;
+        assert!(stored.unwrap().key > key);
+    }
+    for direction in [Direction::Ascending, Direction::Descending] {
+        let request = crate::spoke::peers::ReportRequest {
+            channel: channel(),
+            from: key,
+            to: ItemKey::first_of(replica.clock.now().plus(1)),
+            direction,
+            limit: 1,
+            undecided: false,
+        };
+        let before = net.store(0).ranges();
+        let report = replica.report(&request).await.unwrap();
+        assert_eq!((report.keys, report.complete_to), (Vec::new(), None));
+        assert!(net.store(0).ranges() <= before + 1);
+    }
 }

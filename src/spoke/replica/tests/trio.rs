@@ -135,6 +135,12 @@ impl Link {
             reason: reason.to_owned(),
         };
         let net = self.0.upgrade().ok_or_else(|| lost("over"))?;
+        if !self.is_connected(to) {
+            return Err(PeerError::NotConnected {
+                member: to.clone(),
+                reason: "down".to_owned(),
+            });
+        }
         let at = (0..3).find(|at| member(*at) == *to).unwrap();
         let (run, own_run) = {
             let nodes = net.nodes.lock();
@@ -173,6 +179,10 @@ impl Link {
 impl Net {
     pub(super) fn replica(&self, at: usize) -> Arc<Replica> {
         self.nodes.lock()[at].replica.clone().unwrap()
+    }
+
+    pub(super) fn store(&self, at: usize) -> Arc<MemoryStore> {
+        Arc::clone(&self.nodes.lock()[at].store)
     }
 
     /// What the node still does reaches nothing.
