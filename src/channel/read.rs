@@ -204,12 +204,20 @@ impl Reads {
                 stable: None,
             });
         };
+        // An end of the range may lie among the items of a bulk insert, whose record is then asked for
+        // as a whole; what of it lies outside uses up nothing of the limit.
+        let floor = from.record_floor();
+        let spare = if floor == from && to.record_floor() == to {
+            0
+        } else {
+            2
+        };
         let mut range = ReportRequest {
             channel: channel.as_ref(),
-            from,
+            from: floor,
             to,
             direction: query.direction,
-            limit: query.limit.max(1),
+            limit: query.limit.max(1) + spare,
             undecided: !query.stable,
         };
         let mut waiting: Option<Instant> = None;
@@ -221,6 +229,7 @@ impl Reads {
             let bound = self.bounded(bound);
             if !query.stable {
                 let (keys, complete_to) = union(reports, query.direction);
+                let keys = items_of(&keys, (from, to), query);
                 return Ok(cut(keys, complete_to, query.limit, None));
             }
             if self.is_undecided(query, &bound) {
@@ -249,6 +258,7 @@ impl Reads {
             // Ascending, the first key that is not stable yet ends the answer.
             let ended = keys.len() < before && query.direction == Direction::Ascending;
             let complete_to = complete_to.filter(|_| !ended);
+            let keys = items_of(&keys, (from, to), query);
             return Ok(cut(keys, complete_to, query.limit, stable));
         }
     }
@@ -412,6 +422,25 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
         },
         missing: missing.iter().map(|m| m.as_str().to_owned()).collect(),
     }
+}
+
+/// The items of records that lie in a range, in the order of the walk: one more than the limit at the
+/// most.
+fn items_of(records: &[ItemKey], (from, to): (ItemKey, ItemKey), query: &Query) -> Vec<ItemKey> {
+    let inside = |key: &ItemKey| (from..to).contains(key);
+    let most = query.limit.saturating_add(1);
+    let mut items = Vec::with_capacity(records.len().min(most));
+    for record in records {
+        let left = most - items.len();
+        match query.direction {
+            Direction::Ascending => items.extend(record.items().filter(inside).take(left)),
+            Direction::Descending => items.extend(record.items().rev().filter(inside).take(left)),
+        }
+        if items.len() >= most {
+            break;
+        }
+    }
+    items
 }
 
 fn cut(

@@ -151,6 +151,7 @@ impl PeerService for ReplicaService {
                 content_type: content_type.and_then(ContentType::from_stored),
                 bytes,
             },
+            bulk: request.bulk,
             began: request.began,
             again: request.again,
             until: self.writes.until(request.began),

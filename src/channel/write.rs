@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hub_ring::Member;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -117,6 +118,34 @@ impl Writes {
         payload: Payload,
         idempotency_key: Option<&str>,
     ) -> Result<ItemKey, InsertError> {
+        self.write(channel, payload, None, idempotency_key).await
+    }
+
+    /// Inserts the items of a pack, all or none of them, as one record; gives its key once it is
+    /// committed: [`ItemKey::items`] are theirs.
+    ///
+    /// # Errors
+    /// As [`Self::insert`].
+    pub async fn insert_bulk(
+        &self,
+        channel: &Channel,
+        (pack, count): (Bytes, u32),
+        idempotency_key: Option<&str>,
+    ) -> Result<ItemKey, InsertError> {
+        let payload = Payload {
+            content_type: None,
+            bytes: pack,
+        };
+        self.write(channel, payload, Some(count), idempotency_key).await
+    }
+
+    async fn write(
+        &self,
+        channel: &Channel,
+        payload: Payload,
+        bulk: Option<u32>,
+        idempotency_key: Option<&str>,
+    ) -> Result<ItemKey, InsertError> {
         let keyed = idempotency_key.is_some();
         let write_id = self.write_id(channel.id, idempotency_key);
         let channel = channel.as_ref();
@@ -136,6 +165,7 @@ impl Writes {
                     write_id,
                     keyed,
                     payload: payload.clone(),
+                    bulk,
                     began,
                     again,
                     until,
@@ -278,6 +308,7 @@ impl Writes {
                 digest: 0,
                 payload: PeerPayload::Inline(write.payload.bytes),
             },
+            bulk: write.bulk,
             began: write.began,
             again: write.again,
             patience: self.settings.patience.as_millis() as u64,

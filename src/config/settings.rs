@@ -346,6 +346,9 @@ settings! {
     limits: LimitsConfig {
         /// The largest item; larger ones are answered with 413.
         item_bytes: u64 = 256 * MIB, size(1, ITEM_MAX);
+        /// The largest bulk insert; larger ones are answered with 413. It is stored as one record, so
+        /// `item_bytes` bounds it as well.
+        bulk_bytes: u64 = 120 * MIB, size(1, ITEM_MAX);
         /// The bodies that the node holds at any one time; beyond it the answer is 503, to be
         /// tried again.
         inflight_bytes: u64 = 512 * MIB, size(1, TIB);

@@ -60,6 +60,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("read.blocking_threads", "4"),
     ("limits.item_bytes", "\"100 MB\""),
     ("limits.inflight_bytes", "\"1 TiB\""),
+    ("limits.bulk_bytes", "\"10 MB\""),
     ("limits.config_bytes", "\"2 MiB\""),
     ("shutdown.delay_seconds", "0"),
     ("shutdown.wait_seconds", "60"),

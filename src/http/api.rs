@@ -18,7 +18,7 @@ use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::source::Sources;
-use super::{channels, items, queries};
+use super::{bulk, channels, items, queries};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
 use crate::env::HubClock;
@@ -37,6 +37,8 @@ pub struct ApiSettings {
     pub durability: Durability,
     /// How items are read.
     pub item_limits: BodyLimits,
+    /// How bulk inserts are read.
+    pub bulk_limits: BodyLimits,
     /// How JSON and Markdown are read.
     pub config_limits: BodyLimits,
     /// An item of this many bytes is a large one.
@@ -337,6 +339,9 @@ impl Api {
             Route::Channel { channel, route } => (channel, Some(route)),
             Route::ChannelList => ("".into(), None),
             Route::ChannelCreate => ("".into(), Some(ChannelRoute::Put)),
+            // The channel is in a header.
+            Route::Provider => ("".into(), Some(ChannelRoute::Insert)),
+            Route::ProviderBulk => ("".into(), Some(ChannelRoute::Bulk)),
             _ => return reply::empty(StatusCode::NOT_FOUND),
         };
         let Some(core) = self.core.get() else {
@@ -355,6 +360,8 @@ impl Api {
         let answered = match route {
             None => Ok(channels::list(&call)),
             Some(ChannelRoute::Put) if name.is_empty() => channels::create(&call, body).await,
+            Some(ChannelRoute::Insert) if name.is_empty() => items::provide(&call, body).await,
+            Some(ChannelRoute::Bulk) if name.is_empty() => bulk::provide(&call, body).await,
             Some(route) => dispatch(&call, route, body).await,
         };
         answered.unwrap_or_else(|refusal| refusal)
@@ -392,6 +399,7 @@ where
 {
     match route {
         ChannelRoute::Insert => items::insert(call, body).await,
+        ChannelRoute::Bulk => bulk::insert(call, body).await,
         ChannelRoute::Item(key) => items::get(call, key).await,
         ChannelRoute::Get => channels::get(call).await,
         ChannelRoute::Put => channels::put(call, body).await,

@@ -328,49 +328,18 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    // A body that is larger than all that may be in flight never fits.
-    let limit = limits.bytes.min(inflight.most());
-    let too_large = || BodyError::TooLarge { limit };
-    let declared = body.size_hint().lower();
-    if declared > limit {
-        return Err(too_large());
-    }
-    // What does not fit now is not waited for. What does takes room only as it comes: a client
-    // that merely says that it will send much holds nothing.
-    if declared > inflight.room() {
-        return Err(BodyError::Busy);
-    }
+    let mut frames = Frames::of(&mut body, limits, inflight)?;
     let mut share = inflight.share();
-    let mut pace = Pace {
-        patience: limits.patience,
-        began: None,
-    };
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
-    let mut length = 0u64;
-    loop {
-        let frame = match next_now(&mut body).await {
-            Some(frame) => frame,
-            None => pace.wait(length, body.frame()).await?,
-        };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| BodyError::Broken {
-            reason: error.to_string(),
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        length += data.len() as u64;
-        if length > limit {
-            return Err(too_large());
-        }
-        share.cover(length)?;
+    while let Some(data) = frames.next().await? {
+        share.cover(frames.length)?;
         if first.is_empty() {
             // Most bodies come in one part, which needs no copy.
             first = data;
         } else {
             if rest.is_empty() {
-                rest.reserve(declared.min(STEP) as usize);
+                rest.reserve(frames.declared.min(STEP) as usize);
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&data);
@@ -384,6 +353,116 @@ where
     match coding {
         Coding::Identity => Ok(share.of(raw)),
         coding => decode(raw, coding, limits.bytes, share).await,
+    }
+}
+
+/// Reads a body piece by piece, and keeps none of it: `take` is told each piece, and says how many
+/// bytes it holds then. Gives those a share of the bytes in flight.
+///
+/// # Errors
+/// As [`read`], and what `take` says.
+pub async fn read_pieces<B, E>(
+    mut body: B,
+    coding: Coding,
+    limits: &BodyLimits,
+    inflight: &Inflight,
+    mut take: impl FnMut(&[u8]) -> Result<usize, E>,
+) -> Result<Held, E>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+    E: From<BodyError>,
+{
+    let mut share = inflight.share();
+    if coding == Coding::Identity {
+        let mut frames = Frames::of(&mut body, limits, inflight)?;
+        while let Some(data) = frames.next().await? {
+            share.cover(take(&data)? as u64)?;
+        }
+    } else {
+        let decoded = read(body, coding, limits, inflight).await?;
+        for piece in decoded.chunks(STEP as usize) {
+            share.cover(take(piece)? as u64)?;
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(Held(share))
+}
+
+/// A share of the bytes in flight for what was made of a body.
+#[derive(Debug)]
+pub struct Held(Share);
+
+impl Held {
+    /// The bytes that it is for: it is given back with the last of them.
+    ///
+    /// # Errors
+    /// [`BodyError::Busy`] if they are more than it was asked for, and there is no more.
+    pub fn of(mut self, bytes: Bytes) -> Result<Bytes, BodyError> {
+        self.0.cover(bytes.len() as u64)?;
+        self.0.give_back_to(bytes.len() as u64);
+        Ok(self.0.of(bytes))
+    }
+}
+
+/// The frames of a body, with a limit to how many bytes they are and how long they take.
+struct Frames<'b, B> {
+    body: &'b mut B,
+    limit: u64,
+    declared: u64,
+    length: u64,
+    pace: Pace,
+}
+
+impl<'b, B> Frames<'b, B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    fn of(body: &'b mut B, limits: &BodyLimits, inflight: &Inflight) -> Result<Self, BodyError> {
+        // A body that is larger than all that may be in flight never fits.
+        let limit = limits.bytes.min(inflight.most());
+        let declared = body.size_hint().lower();
+        if declared > limit {
+            return Err(BodyError::TooLarge { limit });
+        }
+        // What does not fit now is not waited for. What does takes room only as it comes: a client
+        // that merely says that it will send much holds nothing.
+        if declared > inflight.room() {
+            return Err(BodyError::Busy);
+        }
+        Ok(Self {
+            body,
+            limit,
+            declared,
+            length: 0,
+            pace: Pace {
+                patience: limits.patience,
+                began: None,
+            },
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            let frame = match next_now(self.body).await {
+                Some(frame) => frame,
+                None => self.pace.wait(self.length, self.body.frame()).await?,
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| BodyError::Broken {
+                reason: error.to_string(),
+            })?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            self.length += data.len() as u64;
+            if self.length > self.limit {
+                return Err(BodyError::TooLarge { limit: self.limit });
+            }
+            return Ok(Some(data));
+        }
     }
 }
 

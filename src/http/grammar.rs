@@ -23,6 +23,7 @@ use crate::item::{FieldError, ItemKey, KeyFields, Suffix, TimePath, TimePathErro
 const SEGMENTS_MAX: usize = 12;
 
 const READ: &str = "GET, HEAD, OPTIONS";
+const POST: &str = "POST, OPTIONS";
 const READ_POST: &str = "GET, HEAD, POST, OPTIONS";
 const READ_PUT_DELETE: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const CHANNEL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -95,6 +96,8 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
             Method::POST => Ok(Route::ChannelCreate),
             _ => Err(RouteError::MethodNotAllowed { allow: READ_POST }),
         },
+        ["provider"] => post(method, Route::Provider),
+        ["provider", "bulk"] => post(method, Route::ProviderBulk),
         ["health"] => read(method, Route::Health),
         ["health", "live"] => read(method, Route::HealthLive),
         ["health", "metrics"] => read(method, Route::HealthMetrics),
@@ -140,6 +143,7 @@ fn on_channel(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError
             Method::DELETE => Ok(ChannelRoute::Delete),
             _ => Err(RouteError::MethodNotAllowed { allow: CHANNEL }),
         },
+        ["bulk"] => post(method, ChannelRoute::Bulk),
         ["latest", count @ ..] => at_edge(method, Edge::Latest, count),
         ["earliest", count @ ..] => at_edge(method, Edge::Earliest, count),
         ["status"] => read(method, ChannelRoute::Status),

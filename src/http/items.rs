@@ -1,6 +1,7 @@
 //! Items: inserting one, and reading one by its key.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,6 +15,8 @@ use super::grammar::Direction;
 use super::links::Link;
 use super::negotiate::accepts;
 use super::reply::{self, Reply};
+use crate::channel::Channel;
+use crate::channel::config::ConfigUpdate;
 use crate::item::{ContentType, ItemKey, Payload};
 use crate::spoke::{LargePayload, StoredPayload};
 
@@ -35,26 +38,89 @@ where
     call.refuse_read_only()?;
     let channel = call.channel().await?;
     let channel = channel.ok_or_else(|| reply::empty(StatusCode::NOT_FOUND))?;
-    let name = &channel.config.name;
-    if !channel.config.replication_source.is_empty() {
-        let text = format!("{} cannot modified while replicating", name.as_str());
-        return Err(reply::json_text(StatusCode::FORBIDDEN, text));
+    let key = insert_into(call, &channel, body).await?;
+    Ok(created(call, &key))
+}
+
+/// `POST /provider`
+pub(super) async fn provide<B>(call: &Call<'_>, body: B) -> Result<Reply, Reply>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let channel = provided(call).await?;
+    insert_into(call, &channel, body).await?;
+    let mut reply = reply::empty(StatusCode::OK);
+    put_durability(call, &mut reply);
+    Ok(reply)
+}
+
+/// The channel that a provider's header names, made with the defaults if there is none.
+pub(super) async fn provided(call: &Call<'_>) -> Result<Arc<Channel>, Reply> {
+    call.refuse_read_only()?;
+    let name = call.headers.get("channelname");
+    let name = name.map_or("", |name| name.to_str().unwrap_or("\u{fffd}"));
+    let name = name.trim();
+    if name.is_empty() {
+        return Err(reply::error(
+            StatusCode::BAD_REQUEST,
+            "the header channelName is missing",
+            Some("channelName"),
+            None,
+            Some("the name of a channel"),
+        ));
     }
+    if crate::channel::is_name(name) {
+        if let Some(channel) = call.core.channels.get(name) {
+            return Ok(channel);
+        }
+    }
+    let update = ConfigUpdate::default();
+    // Whoever makes it first makes it; what exists is left as it is.
+    let made = call.core.channels.put(name, &update).await;
+    made.map_err(|wrong| reply::channel_error(&wrong))
+}
+
+/// The answer of a channel that is a copy of another one.
+pub(super) fn refuse_replicating(channel: &Channel) -> Result<(), Reply> {
+    if channel.config.replication_source.is_empty() {
+        return Ok(());
+    }
+    let name = channel.config.name.as_str();
+    let text = format!("{name} cannot modified while replicating");
+    Err(reply::json_text(StatusCode::FORBIDDEN, text))
+}
+
+/// The answer of a channel that takes no items without bytes.
+pub(super) fn refuse_empty(channel: &Channel) -> Result<(), Reply> {
+    if channel.config.allow_zero_bytes {
+        return Ok(());
+    }
+    let name = channel.config.name.as_str();
+    let text = format!("channel {name} does not take empty items");
+    Err(reply::json_text(StatusCode::BAD_REQUEST, text))
+}
+
+async fn insert_into<B>(call: &Call<'_>, channel: &Channel, body: B) -> Result<ItemKey, Reply>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    refuse_replicating(channel)?;
+    let name = &channel.config.name;
     let content_type = content_type(call.headers)?;
     let idempotency_key = idempotency_key(call.headers)?;
     let bytes = call.body(body, &call.api.settings.item_limits).await?;
-    if bytes.is_empty() && !channel.config.allow_zero_bytes {
-        let text = format!("channel {} does not take empty items", name.as_str());
-        return Err(reply::json_text(StatusCode::BAD_REQUEST, text));
+    if bytes.is_empty() {
+        refuse_empty(channel)?;
     }
     let payload = Payload {
         content_type,
         bytes,
     };
-    let inserted = call.core.writes.insert(&channel, payload, idempotency_key);
+    let inserted = call.core.writes.insert(channel, payload, idempotency_key);
     let inserted = inserted.await;
-    let key = inserted.map_err(|wrong| reply::insert_error(&wrong, name.as_str()))?;
-    Ok(created(call, &key))
+    inserted.map_err(|wrong| reply::insert_error(&wrong, name.as_str()))
 }
 
 /// 201, with where the item is. Written by hand: it is the hub's most frequent answer, and nothing
@@ -75,16 +141,25 @@ fn created(call: &Call<'_>, key: &ItemKey) -> Reply {
     if let Ok(location) = HeaderValue::try_from(url) {
         reply.headers_mut().insert(LOCATION, location);
     }
+    put_durability(call, &mut reply);
+    reply
+}
+
+/// What an acknowledgement stands for.
+pub(super) fn put_durability(call: &Call<'_>, reply: &mut Reply) {
     let durability = HeaderValue::from_static(call.api.settings.durability.name());
     reply.headers_mut().insert(DURABILITY, durability);
-    reply
 }
 
 fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Reply> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(None);
     };
-    let text = value.to_str().unwrap_or("\u{fffd}");
+    media_type(value.to_str().unwrap_or("\u{fffd}"))
+}
+
+/// The media type that a text names; `None` if it is blank.
+pub(super) fn media_type(text: &str) -> Result<Option<ContentType>, Reply> {
     if text.trim().is_empty() {
         return Ok(None);
     }
@@ -100,7 +175,7 @@ fn content_type(headers: &HeaderMap) -> Result<Option<ContentType>, Reply> {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Reply> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Reply> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };

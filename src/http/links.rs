@@ -248,6 +248,7 @@ impl Link {
             | ChannelRoute::Patch
             | ChannelRoute::Delete
             | ChannelRoute::Insert => Self::Channel,
+            ChannelRoute::Bulk => Self::Bulk,
             ChannelRoute::Status => Self::Status,
             ChannelRoute::DocGet | ChannelRoute::DocPut | ChannelRoute::DocDelete => Self::Doc,
             ChannelRoute::TimeLinks => Self::Time,

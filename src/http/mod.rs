@@ -6,6 +6,7 @@
 //! answer. Every error has one form, in [`reply`].
 
 pub mod api;
+mod bulk;
 pub mod body;
 mod channels;
 pub mod edge;

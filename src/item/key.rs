@@ -39,6 +39,39 @@ impl ItemKey {
         }
     }
 
+    /// The key of the record of a bulk insert of `count` items that was stamped with this key; `None`
+    /// if this is no stamp, or they are more than [`Suffix::BULK_MAX`].
+    pub fn bulk(&self, count: u32) -> Option<Self> {
+        Some(Self::new(self.millis, self.suffix.bulk(count)?))
+    }
+
+    /// How many items the record of this key has: 1, unless it is a bulk insert's.
+    pub fn count(&self) -> u32 {
+        self.suffix.bulk_count().unwrap_or(1)
+    }
+
+    /// The keys of the items of the record of this key, in order: those of a bulk insert, or else
+    /// this one.
+    pub fn items(self) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        (0..self.count()).map(move |at| match self.suffix.bulk_item(at) {
+            Some(suffix) => Self::new(self.millis, suffix),
+            None => self,
+        })
+    }
+
+    /// If it looks like that of an item of a bulk insert: its number, and where the record is to be
+    /// found: from the first key on, below the second.
+    pub fn in_bulk(&self) -> Option<(u32, Self, Self)> {
+        let (at, stamp) = self.suffix.in_bulk()?;
+        let record = |count| Some(Self::new(self.millis, stamp.bulk(count)?));
+        Some((at, record(0)?, record(Suffix::BULK_MAX)?.successor()))
+    }
+
+    /// The lowest key whose record may have an item at or above this position.
+    pub fn record_floor(&self) -> Self {
+        Self::new(self.millis, self.suffix.stamp())
+    }
+
     /// The lowest key that `slot` can stamp above `after` and not before `clock`.
     pub fn stamp(after: &Self, clock: Millis, slot: NodeSlot) -> Self {
         if clock > after.millis {

@@ -4,6 +4,7 @@
 //! bytes on disk) is written and read here and nowhere else, and sorts as the key does.
 
 mod key;
+pub mod pack;
 mod payload;
 mod suffix;
 mod timepath;

@@ -3,6 +3,11 @@
 //! The hub writes six characters: a four-character counter within the millisecond and the
 //! two-character slot of the node that stamped it, all base 62 in ASCII order. So suffixes of one
 //! node sort in the order they were stamped, and two nodes never write the same one.
+//!
+//! The items of a bulk insert share these six characters, and each adds its number in six digits:
+//! `0000Ab000000`, `0000Ab000001`. Inside the hub all of them are one record, whose suffix says how
+//! many they are: `0000Ab!000002`. `!` sorts before every digit and letter, so the record stands
+//! where its items do, before the first of them, and no client can name it.
 
 use std::fmt;
 
@@ -12,6 +17,12 @@ use thiserror::Error;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const COUNTER_CHARS: usize = 4;
 const COUNTER_END: u32 = 62 * 62 * 62 * 62;
+/// The characters of a suffix that was stamped: the counter, and the slot.
+const STAMP_CHARS: usize = COUNTER_CHARS + 2;
+/// The digits of an item's number in its bulk insert, and of their count.
+const NUMBER_DIGITS: usize = 6;
+/// What stands between a stamp and a count.
+const BULK_MARK: u8 = b'!';
 
 /// 1 to 31 characters of `[0-9A-Za-z]`, ordered by their ASCII bytes.
 ///
@@ -74,12 +85,22 @@ impl Suffix {
                 max: Self::MAX_LEN,
             });
         }
+        if text.as_bytes().contains(&BULK_MARK) {
+            return Err(SuffixError::Character);
+        }
         Self::from_ascii(text.as_bytes()).ok_or(SuffixError::Character)
     }
 
-    /// The suffix with these bytes, the empty one included; `None` if it is none.
+    /// The suffix with these bytes, the empty one and those of bulk records included; `None` if it is
+    /// none.
     pub(super) fn from_ascii(ascii: &[u8]) -> Option<Self> {
-        if ascii.len() > Self::MAX_LEN || !ascii.iter().all(u8::is_ascii_alphanumeric) {
+        let plain = |ascii: &[u8]| ascii.iter().all(u8::is_ascii_alphanumeric);
+        let is_bulk = || {
+            let (stamp, count) = ascii.split_at_checked(STAMP_CHARS)?;
+            let count = count.strip_prefix(&[BULK_MARK])?;
+            Some(plain(stamp) && number(count).is_some())
+        };
+        if ascii.len() > Self::MAX_LEN || !(plain(ascii) || is_bulk() == Some(true)) {
             return None;
         }
         let mut suffix = Self::EMPTY;
@@ -103,8 +124,66 @@ impl Suffix {
         self.len == 0
     }
 
+    /// The most items that one bulk insert may have.
+    pub const BULK_MAX: u32 = 999_999;
+
+    /// The suffix of the record of a bulk insert of `count` items, stamped like this; `None` if this
+    /// is no stamp, or `count` is more than [`Self::BULK_MAX`]. That of none stands before all others.
+    pub(super) fn bulk(&self, count: u32) -> Option<Self> {
+        let stamp = self.as_bytes();
+        if count > Self::BULK_MAX || stamp.len() != STAMP_CHARS {
+            return None;
+        }
+        let mut ascii = [BULK_MARK; STAMP_CHARS + 1 + NUMBER_DIGITS];
+        ascii[..STAMP_CHARS].copy_from_slice(stamp);
+        ascii[STAMP_CHARS + 1..].copy_from_slice(&digits(count));
+        Self::from_ascii(&ascii)
+    }
+
+    /// How many items the record of that suffix has; `None` if it is no bulk insert's.
+    pub fn bulk_count(&self) -> Option<u32> {
+        let (_, rest) = self.as_bytes().split_at_checked(STAMP_CHARS)?;
+        number(rest.strip_prefix(&[BULK_MARK])?).filter(|count| *count > 0)
+    }
+
+    /// The suffix of the item of that number, counted from 0, of a bulk insert's record.
+    pub(super) fn bulk_item(&self, at: u32) -> Option<Self> {
+        (at < self.bulk_count()?).then_some(())?;
+        let stamp = self.as_bytes().get(..STAMP_CHARS)?;
+        let mut ascii = [0; STAMP_CHARS + NUMBER_DIGITS];
+        ascii[..STAMP_CHARS].copy_from_slice(stamp);
+        ascii[STAMP_CHARS..].copy_from_slice(&digits(at));
+        Self::from_ascii(&ascii)
+    }
+
+    /// If it looks like that of an item of a bulk insert: its number, and the stamp.
+    pub(super) fn in_bulk(&self) -> Option<(u32, Self)> {
+        let (stamp, at) = self.as_bytes().split_at_checked(STAMP_CHARS)?;
+        Some((number(at)?, Self::from_ascii(stamp)?))
+    }
+
+    /// The stamp alone, without what is behind it; the suffix itself if it is no longer than one.
+    pub(super) fn stamp(&self) -> Self {
+        let stamp = self.as_bytes().get(..STAMP_CHARS);
+        stamp.and_then(Self::from_ascii).unwrap_or(*self)
+    }
+
     /// The lowest suffix above this one; `None` above the last of a millisecond.
     pub(super) fn successor(mut self) -> Option<Self> {
+        // Behind a stamp the record of a bulk insert comes first.
+        if let Some(first) = self.bulk(0) {
+            return Some(first);
+        }
+        if let Some((stamp, mark)) = self.as_bytes().split_at_checked(STAMP_CHARS)
+            && let Some(count) = mark.strip_prefix(&[BULK_MARK]).and_then(number)
+        {
+            let mut stamp = Self::from_ascii(stamp)?;
+            return stamp.bulk(count + 1).or_else(|| {
+                *stamp.bytes.get_mut(STAMP_CHARS)? = b'0';
+                stamp.len += 1;
+                Some(stamp)
+            });
+        }
         if let Some(next) = self.bytes.get_mut(usize::from(self.len)) {
             *next = b'0';
             self.len += 1;
@@ -155,6 +234,24 @@ impl Suffix {
         suffix.len = (COUNTER_CHARS + 2) as u8;
         suffix
     }
+}
+
+/// A number below a million in six digits.
+fn digits(number: u32) -> [u8; NUMBER_DIGITS] {
+    let mut rest = number;
+    let mut digits = [b'0'; NUMBER_DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    digits
+}
+
+/// The number that six digits stand for.
+fn number(ascii: &[u8]) -> Option<u32> {
+    let is_number = ascii.len() == NUMBER_DIGITS && ascii.iter().all(u8::is_ascii_digit);
+    let digits = || ascii.iter().map(|digit| u32::from(digit - b'0'));
+    is_number.then(|| digits().fold(0, |sum, digit| sum * 10 + digit))
 }
 
 fn digit_char(value: u32) -> u8 {

@@ -91,6 +91,10 @@ pub(super) fn api_settings(config: &Config, node: &str, own: Authority) -> ApiSe
             bytes: config.limits.item_bytes,
             patience,
         },
+        bulk_limits: BodyLimits {
+            bytes: config.limits.bulk_bytes.min(config.limits.item_bytes),
+            patience,
+        },
         config_limits: BodyLimits {
             bytes: config.limits.config_bytes,
             patience,
@@ -176,6 +180,10 @@ pub(super) fn properties(config: &Config) -> Vec<(&'static str, String)> {
             url.map(|url| format!("{url}/")).unwrap_or_default(),
         ),
         ("app.stable_seconds", config.read.stable_seconds.to_string()),
+        (
+            "app.maxPayloadSizeMB",
+            (config.limits.bulk_bytes / 3 >> 20).to_string(),
+        ),
         (
             "app.large.payload.MB",
             (config.channel.large_item_bytes >> 20).to_string(),

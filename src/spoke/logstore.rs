@@ -214,6 +214,15 @@ impl SpokeStore for LogStore {
         self.shared.get(channel, key, mode)
     }
 
+    fn read_one(
+        &self,
+        entry: &Entry,
+        number: u32,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.shared.read_one(entry, number, mode)
+    }
+
     fn recent_writes(&self) -> Vec<(ChannelId, ItemKey, WriteId, ItemFlags)> {
         std::mem::take(&mut *self.shared.recent.lock())
     }

@@ -13,6 +13,7 @@
 
 pub mod accept;
 mod batch;
+mod bulk;
 mod clockfile;
 mod damage;
 mod dedup;

@@ -181,6 +181,8 @@ pub struct WriteRequest {
     pub channel: ChannelRef,
     /// The item; the payload is inline.
     pub body: ItemBody,
+    /// Of how many items the payload is the pack, if it is a bulk insert.
+    pub bulk: Option<u32>,
     /// When the write began, by the clock of the node that took it.
     pub began: Millis,
     /// Whether another coordinator may have tried it before.

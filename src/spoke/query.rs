@@ -265,15 +265,37 @@ impl Shared {
     }
 
     pub(super) fn read(&self, entry: &Entry, mode: ReadMode) -> Result<StoredItem, ReadError> {
+        self.read_by(entry, mode, |place| {
+            read_item(&place.log, &place.segment, entry, mode)
+        })
+    }
+
+    /// The item of that number of a bulk insert's record; `None` if it has fewer.
+    pub(super) fn read_one(
+        &self,
+        entry: &Entry,
+        number: u32,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.read_by(entry, mode, |place| {
+            super::bulk::read_one(&place.log, &place.segment, entry, number, mode)
+        })
+    }
+
+    /// Reads from an entry's record, in whichever segment of its bucket that is whole.
+    fn read_by<T>(
+        &self,
+        entry: &Entry,
+        mode: ReadMode,
+        how: impl Fn(&Place) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
         let bucket = self.directory.bucket(entry.key.millis);
         let mut error = None;
         for segment in self.in_bucket(bucket) {
             let (channel, key) = entry.position();
             let id = segment.id;
             let item = match self.place_in(segment, channel, &key, mode) {
-                Ok(Some(place)) if place.entry == *entry => {
-                    read_item(&place.log, &place.segment, entry, mode)
-                }
+                Ok(Some(place)) if place.entry == *entry => how(&place),
                 Ok(_) => continue,
                 Err(error) => Err(error),
             };
@@ -298,8 +320,26 @@ impl Shared {
     }
 }
 
+/// What a read of an entry's record means that did not give its bytes. The index says that it is
+/// there, so a log that ends before it is damaged.
+pub(super) fn wrong(segment: &Segment, entry: &Entry, error: IndexError) -> ReadError {
+    let damaged = ReadError::Damaged {
+        segment: segment.id,
+        offset: entry.offset,
+    };
+    match error {
+        IndexError::NotCached => ReadError::NotCached,
+        IndexError::Damaged(_) => damaged,
+        IndexError::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => damaged,
+        IndexError::Io(source) => ReadError::Io {
+            segment: segment.id,
+            source,
+        },
+    }
+}
+
 /// Reads an item's record and checks it.
-fn read_item(
+pub(super) fn read_item(
     log: &Arc<dyn LogFile>,
     segment: &Segment,
     entry: &Entry,
@@ -321,24 +361,12 @@ fn read_item(
         body_len
     };
     let bytes = read_mode(&**log, entry.offset, FRAME_LEN + first as usize, mode);
-    // The index says that it is there, so a log that ends before it is damaged.
-    let io_error = |source: io::Error| match source.kind() {
-        io::ErrorKind::UnexpectedEof => damaged(),
-        _ => ReadError::Io {
-            segment: id,
-            source,
-        },
-    };
-    let bytes = Bytes::from(bytes.map_err(|e| match e {
-        IndexError::NotCached => ReadError::NotCached,
-        IndexError::Io(source) => io_error(source),
-        IndexError::Damaged(_) => damaged(),
-    })?);
+    let bytes = Bytes::from(bytes.map_err(|e| wrong(segment, entry, e))?);
     let frame = Frame::decode(&bytes, segment.salt, entry.offset).map_err(|_| damaged())?;
     let body = bytes.slice(FRAME_LEN..);
     let body_at = entry.offset + FRAME_LEN as u64;
     let sum = if large {
-        checksum(&**log, body_at, body_len).map_err(io_error)?
+        checksum(&**log, body_at, body_len).map_err(|e| wrong(segment, entry, IndexError::Io(e)))?
     } else {
         xxh3_64(&body)
     };

@@ -11,6 +11,7 @@ use super::index::{Entry, ReadMode};
 use super::large::LargePayload;
 use super::record::{Encoded, ItemFlags, ItemHead, Malformed};
 use crate::env::Millis;
+use crate::item::pack::{self, BadPack};
 use crate::item::{ItemKey, Payload};
 
 /// A short-term store of items: a segmented log on disk, or its twin in memory.
@@ -91,6 +92,58 @@ pub trait SpokeStore: Send + Sync {
                 read => return read.map(Some),
             }
         }
+    }
+
+    /// The item of that key, also where it is one of a bulk insert's record; `None` if it is not held.
+    /// `head` is the record's, but for what is said of the item itself: its media type and size.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    fn item(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        if let Some(item) = self.get(channel, key, mode)? {
+            return Ok(Some(item));
+        }
+        let Some((number, from, to)) = key.in_bulk() else {
+            return Ok(None);
+        };
+        let range = Range {
+            channel,
+            from,
+            to,
+            direction: Direction::Ascending,
+            limit: 1,
+        };
+        loop {
+            let Some(entry) = self.range(&range, mode)?.pop() else {
+                return Ok(None);
+            };
+            match self.read_one(&entry, number, mode) {
+                // Stored anew, removed or expired between the two: look again.
+                Err(ReadError::Gone { .. }) => {}
+                read => return read,
+            }
+        }
+    }
+
+    /// The item of that number of a bulk insert's record; `None` if it has fewer.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    fn read_one(
+        &self,
+        entry: &Entry,
+        number: u32,
+        mode: ReadMode,
+    ) -> Result<Option<StoredItem>, ReadError> {
+        self.read(entry, mode)?.one(number).map_err(|BadPack| ReadError::Damaged {
+            segment: SegmentId { bucket: entry.key.millis, number: 0 },
+            offset: entry.offset,
+        })
     }
 
     /// The write ids of the dedup window with the keys they are held under, as found at the start,
@@ -257,6 +310,32 @@ pub enum StoredPayload {
 }
 
 impl StoredItem {
+    /// The item of that number, if this is the record of a bulk insert and was read whole; `None` if
+    /// it has fewer.
+    ///
+    /// # Errors
+    /// [`BadPack`] if the record is none of a bulk insert.
+    pub fn one(self, number: u32) -> Result<Option<Self>, BadPack> {
+        let StoredPayload::Whole(pack) = &self.payload else {
+            return Err(BadPack);
+        };
+        let item = pack::item(pack, number)?;
+        Ok(item.map(|item| self.with(item)))
+    }
+
+    /// The record's item with that payload.
+    pub(super) fn with(self, item: Payload) -> Self {
+        let head = ItemHead {
+            content_type: item.content_type.map(|kind| kind.as_str().to_owned()),
+            size: item.bytes.len() as u64,
+            ..self.head
+        };
+        Self {
+            head,
+            payload: StoredPayload::Whole(item.bytes),
+        }
+    }
+
     /// The payload with its media type, read whole.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ fn api() -> Arc<Api> {
         own,
         durability: Durability::Fsync,
         item_limits: limits.clone(),
+        bulk_limits: limits.clone(),
         config_limits: limits,
         large_item_bytes: 1,
         count_limit: 1,

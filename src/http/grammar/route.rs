@@ -21,6 +21,10 @@ pub enum Route<'a> {
     ChannelList,
     /// `POST /channel`
     ChannelCreate,
+    /// `POST /provider`
+    Provider,
+    /// `POST /provider/bulk`
+    ProviderBulk,
     /// Anything below `/channel/{channel}`.
     Channel {
         /// The name as the path spells it, percent-decoded and otherwise unchecked. Links repeat
@@ -56,6 +60,8 @@ pub enum ChannelRoute {
     Delete,
     /// `POST`: insert an item.
     Insert,
+    /// `POST /bulk`: insert several items.
+    Bulk,
     /// `GET /status`
     Status,
     /// `GET /doc`
@@ -212,6 +218,8 @@ impl Route<'_> {
             Self::Metrics => "metrics",
             Self::ChannelList => "channel_list",
             Self::ChannelCreate => "channel_create",
+            Self::Provider => "provider",
+            Self::ProviderBulk => "provider_bulk",
             Self::Channel { route, .. } => route.label(),
             Self::Internal(route) => route.label(),
             Self::RingsOf { .. } => "internal_rings_of",
@@ -228,6 +236,7 @@ impl ChannelRoute {
             Self::Patch => "channel_patch",
             Self::Delete => "channel_delete",
             Self::Insert => "insert",
+            Self::Bulk => "bulk",
             Self::Status => "status",
             Self::DocGet => "doc_get",
             Self::DocPut => "doc_put",

@@ -4,7 +4,8 @@ use super::*;
 use crate::item::SuffixError;
 
 fn any_suffix() -> impl Strategy<Value = Suffix> {
-    "[0-9A-Za-z]{0,31}".prop_map(|text| Suffix::from_ascii(text.as_bytes()).unwrap())
+    "([0-9A-Za-z]{0,31}|[0-9A-Za-z]{6}(!?[0-9]{6})?|00000b(!(00000[0-2]|99999[89]))?)"
+        .prop_map(|text| Suffix::from_ascii(text.as_bytes()).unwrap())
 }
 
 fn any_key() -> impl Strategy<Value = ItemKey> {
@@ -51,8 +52,37 @@ proptest! {
         let next = a.successor();
         prop_assert!(next > a);
         prop_assert!(b <= a || b >= next);
-        let full = ItemKey::new(a.millis, Suffix::parse(&format!("{:z<31}", b.suffix.as_str())).unwrap());
+        let full = format!("{:z<31}", b.suffix.as_str().replace('!', "0"));
+        let full = ItemKey::new(a.millis, Suffix::parse(&full).unwrap());
         prop_assert!(full.successor() > full);
+    }
+
+    /// The record of a bulk insert stands where its items do, and is found by each of them.
+    #[test]
+    fn a_bulk_record_stands_for_its_items(
+        after in any_key(), slot in any_slot(), count in 1..=Suffix::BULK_MAX, at in any::<prop::sample::Index>(),
+        other in any_key(),
+    ) {
+        let stamp = ItemKey::stamp(&after, Millis::new(5), slot);
+        let record = stamp.bulk(count).unwrap();
+        prop_assert_eq!(record.count(), count);
+        prop_assert_eq!(record.items().len(), count as usize);
+        let at = at.index(count as usize);
+        let item = record.items().nth(at).unwrap();
+        prop_assert!(stamp < record && record < item);
+        prop_assert_eq!(item.count(), 1);
+        let (number, low, high) = item.in_bulk().unwrap();
+        prop_assert_eq!(number as usize, at);
+        prop_assert!(low <= record && record < high && high < item.successor());
+        prop_assert!(item.record_floor() < record);
+        // What was stamped otherwise lies on one side of all of them.
+        let (first, last) = (record.items().next().unwrap(), record.items().next_back().unwrap());
+        if other.record_floor() != stamp {
+            prop_assert_eq!(other < record, other < first);
+            prop_assert_eq!(other < record, other < last);
+        }
+        prop_assert!(ItemKey::stamp(&record, Millis::new(5), slot) > last);
+        prop_assert!(Suffix::parse(record.suffix.as_str()).is_err());
     }
 
     #[test]

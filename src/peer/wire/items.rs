@@ -145,6 +145,7 @@ pub(in crate::peer) fn encode_write(request: WriteRequest) -> Frame {
     let write = m::Write {
         channel: Some(channel_of(&request.channel)),
         item: Some(item),
+        bulk: request.bulk,
         began: request.began.get(),
         again: request.again,
         patience: request.patience,
@@ -158,6 +159,7 @@ pub(in crate::peer) fn decode_write(bytes: Bytes) -> Result<WriteRequest, Malfor
     Ok(WriteRequest {
         channel: channel(write.channel)?,
         body: body(write.item, write.payload)?,
+        bulk: write.bulk,
         began: Millis::new(write.began),
         again: write.again,
         patience: write.patience,

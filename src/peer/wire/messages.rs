@@ -155,6 +155,8 @@ pub(in crate::peer) struct Write {
     pub again: bool,
     #[prost(uint64, tag = "5")]
     pub patience: u64,
+    #[prost(uint32, optional, tag = "6")]
+    pub bulk: Option<u32>,
     #[prost(bytes = "bytes", tag = "15")]
     pub payload: Bytes,
 }

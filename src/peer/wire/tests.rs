@@ -22,10 +22,11 @@ fn millis() -> impl Strategy<Value = Millis> {
 }
 
 fn key() -> impl Strategy<Value = ItemKey> {
-    (millis(), "[0-9A-Za-z]{0,31}").prop_map(|(millis, suffix)| {
+    let key = (millis(), "[0-9A-Za-z]{0,31}").prop_map(|(millis, suffix)| {
         let suffix = Suffix::parse(&suffix).unwrap_or(Suffix::EMPTY);
         ItemKey::new(millis, suffix)
-    })
+    });
+    (key, 0u32..3).prop_map(|(key, count)| key.bulk(count).unwrap_or(key))
 }
 
 fn frontier() -> impl Strategy<Value = Frontier> {
@@ -180,9 +181,9 @@ proptest! {
     #[test]
     fn writes_and_their_outcomes_come_back(
         channel in channel(), body in body(false), began in millis(), again: bool, patience: u64,
-        outcome in written(), id: u128, payload in payload(),
+        outcome in written(), id: u128, payload in payload(), bulk: Option<u32>,
     ) {
-        let request = WriteRequest { channel, body, began, again, patience };
+        let request = WriteRequest { channel, body, bulk, began, again, patience };
         comes_back(&request, encode_write(request.clone()), decode_write);
         comes_back(&outcome, encode_written(outcome.clone()), decode_written);
         let stage = (WriteId(id), payload.clone());

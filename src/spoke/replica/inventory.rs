@@ -193,8 +193,9 @@ impl Replica {
         let Some(item) = self.get(channel, key).await? else {
             return Ok(None);
         };
-        let pending = item.head.flags.pending && self.is_undecided(channel, &key);
-        if item.head.flags.pending && !pending && !self.holds(channel, key).await? {
+        let record = item.head.key;
+        let pending = item.head.flags.pending && self.is_undecided(channel, &record);
+        if item.head.flags.pending && !pending && !self.holds(channel, record).await? {
             return Ok(None);
         }
         let body = if matches!(item.payload, StoredPayload::Whole(_)) {

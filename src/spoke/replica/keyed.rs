@@ -191,13 +191,14 @@ impl Replica {
 }
 
 /// What tells one payload from another under the same idempotency key: the first 128 bits of a
-/// SHA-256 of the media type and the bytes.
-pub(super) fn digest(payload: &Payload) -> u128 {
+/// SHA-256 of the media type and the bytes, and of how many items they are in a bulk insert.
+pub(super) fn digest(payload: &Payload, bulk: Option<u32>) -> u128 {
     let content_type = payload.content_type.as_ref().map_or("", |t| t.as_str());
     let hash = Sha256::new()
         .chain_update(content_type)
         .chain_update([0])
         .chain_update(&payload.bytes)
+        .chain_update(bulk.map_or([0; 4], u32::to_be_bytes))
         .finalize();
     let mut digest = [0; 16];
     digest.copy_from_slice(&hash[..16]);

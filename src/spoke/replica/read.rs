@@ -12,7 +12,8 @@ use crate::spoke::peers::{Report, ReportRequest};
 use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
 
 impl Replica {
-    /// The item of that key; `None` if it is not held. A copy that is not yet decided counts.
+    /// The item of that key, also where it is one of a bulk insert; `None` if it is not held. A copy
+    /// that is not yet decided counts.
     ///
     /// # Errors
     /// [`ReadError`]: neither "held" nor "not held".
@@ -21,7 +22,7 @@ impl Replica {
         channel: ChannelId,
         key: ItemKey,
     ) -> Result<Option<StoredItem>, ReadError> {
-        self.reading(move |store, mode| store.get(channel, &key, mode))
+        self.reading(move |store, mode| store.item(channel, &key, mode))
             .await
     }
 

@@ -33,6 +33,8 @@ pub struct Write {
     pub keyed: bool,
     /// What to store.
     pub payload: Payload,
+    /// Of how many items the payload is the pack, if it is a bulk insert.
+    pub bulk: Option<u32>,
     /// When the write began, by the clock of the node that took it.
     pub began: Millis,
     /// Whether another coordinator may have tried it before.
@@ -115,6 +117,7 @@ pub(super) struct Writing {
     pub(super) keyed: bool,
     pub(super) content_type: Option<String>,
     pub(super) payload: Bytes,
+    bulk: Option<u32>,
     pub(super) digest: u128,
     pub(super) until: Instant,
     pub(super) place: Arc<dyn KeyPlacement>,
@@ -210,7 +213,7 @@ impl Replica {
         place: Arc<dyn KeyPlacement>,
     ) -> Result<Stored, WriteError> {
         let (keyed, channel) = (write.keyed, write.channel.clone());
-        let digest = if keyed { digest(&write.payload) } else { 0 };
+        let digest = if keyed { digest(&write.payload, write.bulk) } else { 0 };
         let stored = self.coordinated(write, digest, Arc::clone(&place)).await?;
         if keyed && stored.repeated && self.is_other(&channel, stored.key, digest, &*place).await? {
             return Err(WriteError::KeyReused);
@@ -252,6 +255,7 @@ impl Replica {
             keyed: write.keyed,
             content_type: write.payload.content_type.map(|t| t.as_str().to_owned()),
             payload: write.payload.bytes,
+            bulk: write.bulk,
             digest,
             until: write.until,
             place,
@@ -491,7 +495,15 @@ impl Replica {
             frontier = frontier.max(promised);
             earliest = earliest.max(named);
         }
-        let key = ItemKey::stamp(&frontier.key(), earliest, self.settings.slot);
+        let stamp = ItemKey::stamp(&frontier.key(), earliest, self.settings.slot);
+        let key = match writing.bulk {
+            None => Some(stamp),
+            Some(count) => stamp.bulk(count),
+        };
+        let Some(key) = key else {
+            let reason = "a bulk insert of so many items".to_owned();
+            return Stamped::Done(Err(WriteError::Unstorable(reason)));
+        };
         let (id, place) = (writing.write_id, &writing.place);
         // As the accept rule has it: what is held is tested first. Another coordinator's copy may
         // have come since this one began.
