@@ -246,6 +246,14 @@ fn second(fields: KeyFields) -> TimePath {
     TimePath::of(Unit::Second, fields.start)
 }
 
+/// What a path gives to those who post to it; other methods it does not have.
+fn post<T>(method: &Method, route: T) -> Result<T, RouteError> {
+    match *method {
+        Method::POST => Ok(route),
+        _ => Err(RouteError::MethodNotAllowed { allow: POST }),
+    }
+}
+
 /// What a path gives to those who read it; other methods it does not have.
 fn read<T>(method: &Method, route: T) -> Result<T, RouteError> {
     match *method {

@@ -6,8 +6,8 @@
 //! answer. Every error has one form, in [`reply`].
 
 pub mod api;
-mod bulk;
 pub mod body;
+mod bulk;
 mod channels;
 pub mod edge;
 pub mod grammar;
@@ -15,6 +15,7 @@ mod items;
 pub mod links;
 pub mod negotiate;
 pub mod params;
+pub mod multipart;
 mod queries;
 pub mod reply;
 mod source;

@@ -40,7 +40,7 @@ pub enum PackFull {
 }
 
 /// Makes a pack, item by item, each in parts as they come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct PackBuilder {
     items: BytesMut,
     table: BytesMut,
