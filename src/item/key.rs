@@ -67,6 +67,12 @@ impl ItemKey {
         Some((at, record(0)?, record(Suffix::BULK_MAX)?.successor()))
     }
 
+    /// The key of the last item of a bulk insert's record; `None` if it is no such record.
+    fn last_of_record(&self) -> Option<Self> {
+        self.suffix.bulk_count()?;
+        self.items().next_back()
+    }
+
     /// The lowest key whose record may have an item at or above this position.
     pub fn record_floor(&self) -> Self {
         Self::new(self.millis, self.suffix.stamp())
@@ -163,17 +169,20 @@ impl Frontier {
         Self::below(ItemKey::first_of(millis))
     }
 
-    /// Whether the promise speaks of `key`.
+    /// Whether the promise speaks of `key`. What it says of the record of a bulk insert it says of the
+    /// record's items.
     pub fn covers(&self, key: &ItemKey) -> bool {
-        *key < self.key || (self.inclusive && *key == self.key)
+        *key < self.end()
     }
 
     /// The first position that it does not cover.
     pub fn end(&self) -> ItemKey {
-        if self.inclusive {
-            self.key.successor()
-        } else {
-            self.key
+        if !self.inclusive {
+            return self.key;
+        }
+        match self.key.last_of_record() {
+            Some(last) => last.successor(),
+            None => self.key.successor(),
         }
     }
 

@@ -36,6 +36,7 @@ async fn every_question_is_answered() {
         let write = WriteRequest {
             channel: channel(),
             body: body(1, payload.clone()),
+            bulk: again.then_some(7),
             began: Millis::new(77),
             again,
             patience: 1_000,

@@ -227,6 +227,7 @@ fn write(text: &'static str, key: Option<u128>) -> Write {
         until: tokio::time::Instant::now() + Duration::from_secs(10),
         write_id: WriteId(key.unwrap_or(u128::from(text.len() as u64) << 64)),
         keyed: key.is_some(),
+        bulk: None,
         payload: Payload {
             content_type: None,
             bytes: Bytes::from_static(text.as_bytes()),

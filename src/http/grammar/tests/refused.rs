@@ -32,8 +32,6 @@ fn unknown_paths() {
         "/channel/%c3/latest",
         "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p",
         // Of later versions.
-        "/provider",
-        "/provider/bulk",
         "/tag",
         "/tag/t/latest",
         "/webhook",
@@ -85,7 +83,7 @@ fn unknown_paths_of_a_channel() {
         "/2024/99/99/99/99/99/999/a1B2c3/next/x",
         "/2024/99/99/99/99/99/next/x",
         // Of later versions.
-        "/bulk",
+        "/bulk/x",
         "/events",
         "/ws",
         "/2024/05/01/ws",
