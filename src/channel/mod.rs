@@ -17,6 +17,7 @@ mod registry;
 mod repair;
 mod service;
 mod spoke_handle;
+mod walk;
 mod write;
 
 pub use placement::ChannelPlacement;
@@ -25,4 +26,5 @@ pub use registry::{Channel, ChannelError, Channels, is_name};
 pub use repair::{Part, Repair, Warmed};
 pub use service::ReplicaService;
 pub use spoke_handle::LocalReplica;
+pub use walk::{Walk, WalkError, WalkQuery};
 pub use write::{InsertError, WriteSettings, Writes, is_full, keyed_write_id};

@@ -171,6 +171,11 @@ impl Reads {
         }
     }
 
+    /// Whether a key is older than anything that its channel still answers.
+    pub fn has_expired(&self, channel: &Channel, key: &ItemKey) -> bool {
+        *key < self.channels.grace_floor(channel)
+    }
+
     /// Up to where a channel is stable now.
     ///
     /// # Errors

@@ -136,7 +136,8 @@ impl Writes {
             content_type: None,
             bytes: pack,
         };
-        self.write(channel, payload, Some(count), idempotency_key).await
+        self.write(channel, payload, Some(count), idempotency_key)
+            .await
     }
 
     async fn write(

@@ -18,10 +18,10 @@ use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::source::Sources;
-use super::{bulk, channels, items, queries};
+use super::{bulk, channels, items, queries, tags};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
-use crate::env::HubClock;
+use crate::env::{HubClock, OsRandom, Random as _};
 use crate::spoke::Durability;
 
 /// What the edge is told about the hub.
@@ -329,6 +329,7 @@ impl Api {
             let answered = self.operations.answer(call).await;
             return answered.unwrap_or_else(|| reply::empty(StatusCode::NOT_FOUND));
         }
+        let mut is_tag = false;
         let (name, route) = match route {
             Route::Preflight { allow } => {
                 let mut reply = reply::empty(StatusCode::OK);
@@ -338,6 +339,13 @@ impl Api {
             Route::Root => return channels::root(base),
             Route::Channel { channel, route } => (channel, Some(route)),
             Route::ChannelList => ("".into(), None),
+            Route::TagList | Route::Tag { .. } => {
+                is_tag = true;
+                match route {
+                    Route::Tag { tag, route } => (tag, Some(route)),
+                    _ => ("".into(), None),
+                }
+            }
             Route::ChannelCreate => ("".into(), Some(ChannelRoute::Put)),
             // The channel is in a header.
             Route::Provider => ("".into(), Some(ChannelRoute::Insert)),
@@ -358,13 +366,21 @@ impl Api {
             name: &name,
         };
         let answered = match route {
+            None if is_tag => Ok(tags::list(&call)),
             None => Ok(channels::list(&call)),
+            Some(route) if is_tag => tags::answer(&call, route).await,
             Some(ChannelRoute::Put) if name.is_empty() => channels::create(&call, body).await,
             Some(ChannelRoute::Insert) if name.is_empty() => items::provide(&call, body).await,
             Some(ChannelRoute::Bulk) if name.is_empty() => bulk::provide(&call, body).await,
             Some(route) => dispatch(&call, route, body).await,
         };
         answered.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// A boundary that no item's bytes hold but by a chance of 1 in 2 to the 128th: whoever writes items
+    /// cannot know it.
+    pub(super) fn boundary(&self) -> String {
+        format!("hub-{:032x}", OsRandom.next_u128())
     }
 
     /// The base of links, as the request says.

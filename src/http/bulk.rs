@@ -122,12 +122,18 @@ where
             "no items were found in the body",
             Some("body"),
             None,
-            Some("parts between lines of -- and the boundary, and that with -- behind it at the end"),
+            Some(
+                "parts between lines of -- and the boundary, and that with -- behind it at the end",
+            ),
         ));
     }
     let pack = held.of(parts.pack.finish());
     let pack = pack.map_err(|wrong| reply::bad_body(&wrong))?;
-    let inserted = call.core.writes.insert_bulk(channel, (pack, count), key).await;
+    let inserted = call
+        .core
+        .writes
+        .insert_bulk(channel, (pack, count), key)
+        .await;
     inserted.map_err(|wrong| reply::insert_error(&wrong, channel.config.name.as_str()))
 }
 
@@ -176,7 +182,13 @@ impl Parts<'_> {
 
 fn refused(refusal: Refusal, call: &Call<'_>) -> Reply {
     let bad = |text: String, rule: &str| {
-        reply::error(StatusCode::BAD_REQUEST, &text, Some("body"), None, Some(rule))
+        reply::error(
+            StatusCode::BAD_REQUEST,
+            &text,
+            Some("body"),
+            None,
+            Some(rule),
+        )
     };
     match refusal {
         Refusal::Answer(reply) => reply,

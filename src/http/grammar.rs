@@ -91,6 +91,12 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
             let [_, channel, ..] = segments;
             Ok(Route::Channel { channel, route })
         }
+        ["tag"] => read(method, Route::TagList),
+        ["tag", _, rest @ ..] => {
+            let route = on_tag(method, rest)?;
+            let [_, tag, ..] = segments;
+            Ok(Route::Tag { tag, route })
+        }
         ["channel"] => match *method {
             Method::GET | Method::HEAD => Ok(Route::ChannelList),
             Method::POST => Ok(Route::ChannelCreate),
@@ -161,6 +167,20 @@ fn on_channel(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError
             }),
         },
         _ => dated(method, rest),
+    }
+}
+
+/// A tag has the paths that items of a channel are read by, but for the runs of seconds.
+fn on_tag(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError> {
+    match rest {
+        [] => return read(method, ChannelRoute::Get),
+        ["status" | "doc" | "bulk"] => return Err(RouteError::NotFound),
+        _ => {}
+    }
+    // Whatever else such a path may take of a channel, a tag is only read.
+    match on_channel(&Method::GET, rest)? {
+        ChannelRoute::Millisecond(_) | ChannelRoute::Seconds { .. } => Err(RouteError::NotFound),
+        route => read(method, route),
     }
 }
 

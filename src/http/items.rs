@@ -12,13 +12,13 @@ use http_body::Body;
 use super::api::Call;
 use super::body::ReplyBody;
 use super::grammar::Direction;
-use super::links::Link;
+use super::links::{ChannelLinks, Link};
 use super::negotiate::accepts;
 use super::reply::{self, Reply};
 use crate::channel::Channel;
 use crate::channel::config::ConfigUpdate;
 use crate::item::{ContentType, ItemKey, Payload};
-use crate::spoke::{LargePayload, StoredPayload};
+use crate::spoke::{LargePayload, StoredItem, StoredPayload};
 
 const CREATION_DATE: HeaderName = HeaderName::from_static("creation-date");
 const ITEM_LENGTH: HeaderName = HeaderName::from_static("x-item-length");
@@ -205,6 +205,17 @@ pub(super) async fn get(call: &Call<'_>, key: ItemKey) -> Result<Reply, Reply> {
     let Some(item) = found else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
     };
+    shown(call, &call.links(), key, item, true)
+}
+
+/// The answer that is an item; `links` are those of the channel, or the tag, that was asked.
+pub(super) fn shown(
+    call: &Call<'_>,
+    links: &ChannelLinks,
+    key: ItemKey,
+    item: StoredItem,
+    with_length: bool,
+) -> Result<Reply, Reply> {
     let stored = item.head.content_type.as_deref();
     if call.headers.contains_key(http::header::ACCEPT) {
         let stored = stored.and_then(ContentType::from_stored);
@@ -231,11 +242,12 @@ pub(super) async fn get(call: &Call<'_>, key: ItemKey) -> Result<Reply, Reply> {
     };
     reply::put(&mut reply, CREATION_DATE, &key.millis.iso());
     let headers = reply.headers_mut();
-    headers.insert(ITEM_LENGTH, HeaderValue::from(size));
+    if with_length {
+        headers.insert(ITEM_LENGTH, HeaderValue::from(size));
+    }
     if size >= call.api.settings.large_item_bytes {
         headers.insert(LARGE_ITEM, HeaderValue::from_static("true"));
     }
-    let links = call.links();
     let repeat = call.repeat();
     for direction in [Direction::Previous, Direction::Next] {
         let mut link = String::with_capacity(128);
@@ -262,7 +274,9 @@ pub(super) async fn get(call: &Call<'_>, key: ItemKey) -> Result<Reply, Reply> {
 const PART: usize = 256 * 1024;
 
 /// A large payload, part by part, each read where waiting for the disk disturbs nobody.
-fn parts_of(large: LargePayload) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+pub(super) fn parts_of(
+    large: LargePayload,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
     stream::unfold((large, 0u64), |(large, at)| async move {
         if at >= large.len() {
             return None;

@@ -299,6 +299,15 @@ impl ChannelLinks {
         Self { channel: url }
     }
 
+    /// Links to a tag, whose paths are those of a channel.
+    pub fn of_tag(base: &BaseUri, tag: &str) -> Self {
+        let mut url = String::with_capacity(base.text.len() + "tag/".len() + tag.len());
+        url.push_str(&base.text);
+        url.push_str("tag/");
+        push_tag(&mut url, tag);
+        Self { channel: url }
+    }
+
     /// The channel's own URL.
     pub fn channel(&self) -> &str {
         &self.channel
@@ -407,6 +416,11 @@ pub(super) fn push_encoded(out: &mut String, text: &str, plain: impl Fn(u8) -> b
             let _ = write!(out, "%{byte:02X}");
         }
     }
+}
+
+/// Appends a tag, in a path or a query: its colons mean nothing in either.
+pub(super) fn push_tag(out: &mut String, tag: &str) {
+    push_encoded(out, tag, |byte| is_unreserved(byte) || byte == b':');
 }
 
 /// What means the same in every part of a URL, encoded or not.

@@ -74,9 +74,7 @@ enum At {
     Headers(PartHead, usize),
     /// In a part's payload; at its beginning the end of the headers' last line is still there, as the
     /// beginning of a boundary that follows at once.
-    Payload {
-        is_new: bool,
-    },
+    Payload { is_new: bool },
     /// Behind the last boundary.
     Epilogue,
 }
@@ -144,7 +142,11 @@ impl Parser {
             At::Headers(head, lines) => {
                 let Some(end) = memmem::find(&self.buffer, b"\r\n") else {
                     let too_long = self.buffer.len() > LINE_MAX;
-                    return if too_long { Err(Malformed::LongLine)? } else { Ok(false) };
+                    return if too_long {
+                        Err(Malformed::LongLine)?
+                    } else {
+                        Ok(false)
+                    };
                 };
                 let line = self.buffer.get(..end).unwrap_or_default();
                 if end > LINE_MAX {

@@ -1,6 +1,8 @@
 //! Queries: lists of items by time, by neighbourhood and from either end, and links about time.
 
+pub(super) mod contents;
 mod lists;
+pub(super) mod source;
 mod times;
 
 use std::io;
@@ -10,16 +12,19 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
 
+use contents::{ItemUrls, contents};
 use lists::{list, push_link, push_uris, trace};
-pub(super) use times::{millisecond, seconds, time_links, time_now};
+use source::{Pages, Source};
+pub(super) use times::{millisecond, seconds, time_links, time_now, times_shown};
 
 use super::api::Call;
 use super::body::ReplyBody;
-use super::grammar::{Direction, Edge};
+use super::grammar::{ChannelRoute, Direction, Edge};
 use super::links::{ChannelLinks, Link};
 use super::negotiate::{ListFormat, list_format};
 use super::params::{self, Order, Params};
 use super::reply::{self, JSON, Reply};
+use super::tags;
 use crate::channel::{Channel, Epoch, Page, Query, QueryError, Reads};
 use crate::item::{Frontier, ItemKey, TimePath};
 use crate::spoke;
@@ -30,8 +35,10 @@ const PAGE: usize = 2000;
 /// `GET /channel/{channel}/{time}`: a day, hour, minute or second.
 pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Reply> {
     let params = call.params()?;
-    refuse_tag(&params)?;
-    refuse_format(call, &params)?;
+    if let Some(answer) = tags::instead(call, &params, ChannelRoute::Period(path)).await {
+        return answer;
+    }
+    let format = format_of(call, &params)?;
     let channel = call.known_channel().await?;
     let direction = match params.order {
         Order::Ascending => spoke::Direction::Ascending,
@@ -52,6 +59,35 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
     let over = is_over(call, &channel, &params, path, &page).await?;
     let links = call.links();
     let repeat = params.repeat();
+    // Who is told of a next period takes this one for whole.
+    let query = Query {
+        whole: over && params.stable,
+        ..query
+    };
+    if format != ListFormat::Json {
+        let url = |path| links.url(Link::Period(path)) + repeat;
+        let mut around = Vec::new();
+        if over {
+            around.push(("next", url(path.next())));
+        }
+        around.push(("previous", url(path.previous())));
+        let mut pages = Pages {
+            reads: Arc::clone(&call.core.reads),
+            channel,
+            query,
+            keys: page.keys.into(),
+            more: page.more,
+        };
+        pages.behind_last();
+        let source = Source::Pages(pages);
+        return Ok(contents(
+            call,
+            format,
+            source,
+            ItemUrls::Channel(links),
+            &around,
+        ));
+    }
     let mut head = String::with_capacity(256 + page.keys.len() * 96);
     head.push_str("{\"_links\":{\"self\":{\"href\":\"");
     links.push(&mut head, Link::Period(path));
@@ -79,11 +115,7 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         reads: Arc::clone(&call.core.reads),
         links: call.links(),
         channel,
-        // Who is told of a next period takes this one for whole.
-        query: Query {
-            whole: over && params.stable,
-            ..query
-        },
+        query,
         after: page.keys.last().copied(),
         tail,
     };
@@ -178,7 +210,10 @@ pub(super) async fn neighbour(
     direction: Direction,
 ) -> Result<Reply, Reply> {
     let params = call.params()?;
-    refuse_tag(&params)?;
+    let route = ChannelRoute::Neighbour { from, direction };
+    if let Some(answer) = tags::instead(call, &params, route).await {
+        return answer;
+    }
     let channel = call.known_channel().await?;
     let keys = keys_beside(call, &channel, from, direction, 1, &params).await?;
     Ok(found_or_not(call, keys.first()))
@@ -203,8 +238,15 @@ pub(super) async fn neighbours(
     count: i64,
 ) -> Result<Reply, Reply> {
     let params = call.params()?;
-    refuse_tag(&params)?;
-    refuse_format(call, &params)?;
+    let route = ChannelRoute::Neighbours {
+        from,
+        direction,
+        count,
+    };
+    if let Some(answer) = tags::instead(call, &params, route).await {
+        return answer;
+    }
+    let format = format_of(call, &params)?;
     let channel = call.known_channel().await?;
     let count = capped(call, count);
     let own = Link::Neighbours {
@@ -241,13 +283,20 @@ pub(super) async fn neighbours(
             Direction::Previous => vec![("next", beside(from, Direction::Next))],
         },
     };
+    if format != ListFormat::Json {
+        // An empty one has no links.
+        let around = if keys.is_empty() { &[][..] } else { &around };
+        return Ok(in_bulk(call, format, &channel, keys, &params, around));
+    }
     Ok(list(call, own, &around, keys, &params, from.millis))
 }
 
 /// `GET /channel/{channel}/{latest|earliest}`
 pub(super) async fn edge(call: &Call<'_>, edge: Edge) -> Result<Reply, Reply> {
     let params = call.params()?;
-    refuse_tag(&params)?;
+    if let Some(answer) = tags::instead(call, &params, ChannelRoute::Edge(edge)).await {
+        return answer;
+    }
     let channel = call.known_channel().await?;
     let keys = keys_at(call, &channel, edge, 1, &params).await?;
     Ok(found_or_not(call, keys.first()))
@@ -256,8 +305,11 @@ pub(super) async fn edge(call: &Call<'_>, edge: Edge) -> Result<Reply, Reply> {
 /// `GET /channel/{channel}/{latest|earliest}/{count}`
 pub(super) async fn edges(call: &Call<'_>, edge: Edge, count: i64) -> Result<Reply, Reply> {
     let params = call.params()?;
-    refuse_tag(&params)?;
-    refuse_format(call, &params)?;
+    let route = ChannelRoute::Edges { edge, count };
+    if let Some(answer) = tags::instead(call, &params, route).await {
+        return answer;
+    }
+    let format = format_of(call, &params)?;
     let channel = call.known_channel().await?;
     let count = capped(call, count);
     let keys = if count > 0 {
@@ -277,6 +329,9 @@ pub(super) async fn edges(call: &Call<'_>, edge: Edge, count: i64) -> Result<Rep
     let mut around = vec![("next", beside(last, Direction::Next))];
     if edge == Edge::Latest {
         around.push(("previous", beside(first, Direction::Previous)));
+    }
+    if format != ListFormat::Json {
+        return Ok(in_bulk(call, format, &channel, keys, &params, &[]));
     }
     let own = Link::Edges { edge, count };
     Ok(list(call, own, &around, keys, &params, first.millis))
@@ -339,13 +394,13 @@ async fn keys_of(call: &Call<'_>, channel: &Channel, query: Query) -> Result<Vec
     Ok(keys)
 }
 
-fn capped(call: &Call<'_>, count: i64) -> usize {
+pub(super) fn capped(call: &Call<'_>, count: i64) -> usize {
     usize::try_from(count)
         .unwrap_or(0)
         .min(call.api.settings.count_limit)
 }
 
-fn epoch(params: &Params) -> Epoch {
+pub(super) fn epoch(params: &Params) -> Epoch {
     match params.epoch {
         params::Epoch::All => Epoch::All,
         params::Epoch::Mutable => Epoch::Mutable,
@@ -353,31 +408,38 @@ fn epoch(params: &Params) -> Epoch {
     }
 }
 
-/// The answer to a list that is asked for in a form it does not have.
-fn refuse_format(call: &Call<'_>, params: &Params) -> Result<(), Reply> {
+/// The form of the answer to a list, or the answer to one that is asked for in none that it has.
+pub(super) fn format_of(call: &Call<'_>, params: &Params) -> Result<ListFormat, Reply> {
     match list_format(call.headers, params.bulk) {
         ListFormat::NotAcceptable => Err(reply::empty(StatusCode::NOT_ACCEPTABLE)),
-        _ if params.bulk => Err(reply::error(
-            StatusCode::NOT_FOUND,
-            "this version lists items, it does not give their contents in bulk",
-            Some("bulk"),
-            Some("true"),
-            Some("false, or left out"),
-        )),
-        _ => Ok(()),
+        format => Ok(format),
     }
 }
 
-/// The answer to what is asked of all channels with a tag: one channel alone would be a wrong one.
-fn refuse_tag(params: &Params) -> Result<(), Reply> {
-    let Some(tag) = &params.tag else {
-        return Ok(());
-    };
-    Err(reply::error(
-        StatusCode::NOT_FOUND,
-        "this version does not query all channels with a tag",
-        Some("tag"),
-        Some(tag),
-        Some("left out"),
-    ))
+/// The contents of known items of a channel, which are given oldest first.
+fn in_bulk(
+    call: &Call<'_>,
+    format: ListFormat,
+    channel: &Arc<Channel>,
+    mut keys: Vec<ItemKey>,
+    params: &Params,
+    around: &[(&str, Link)],
+) -> Reply {
+    if params.order == Order::Descending {
+        keys.reverse();
+    }
+    let links = call.links();
+    let url = |link| links.url(link) + params.repeat();
+    let around: Vec<_> = around
+        .iter()
+        .map(|(name, link)| (*name, url(*link)))
+        .collect();
+    let source = Source::of(channel, keys);
+    contents(
+        call,
+        format,
+        source,
+        ItemUrls::Channel(links.clone()),
+        &around,
+    )
 }

@@ -212,7 +212,10 @@ pub fn query_error(wrong: &QueryError, channel: &str) -> Reply {
             unavailable("too few replicas could answer", reason, channel, missing)
         }
         QueryError::Undecided { decided } => {
-            let reason = format!("items after {} are not decided yet", decided.key().record_floor());
+            let reason = format!(
+                "items after {} are not decided yet",
+                decided.key().record_floor()
+            );
             unavailable("undecided items", &reason, channel, &[])
         }
         QueryError::Read(error) => unavailable(

@@ -134,11 +134,7 @@ impl PackBuilder {
 ///
 /// # Errors
 /// [`BadPack`] if this is no trailer of a pack of that length.
-pub fn entry_of(
-    trailer: &[u8],
-    length: u64,
-    at: u32,
-) -> Result<Option<(u64, usize)>, BadPack> {
+pub fn entry_of(trailer: &[u8], length: u64, at: u32) -> Result<Option<(u64, usize)>, BadPack> {
     let (count, version) = trailer.split_first_chunk::<4>().ok_or(BadPack)?;
     let count = u32::from_le_bytes(*count);
     if version != VERSION.to_le_bytes() {
@@ -214,7 +210,9 @@ pub fn item(pack: &Bytes, at: u32) -> Result<Option<Payload>, BadPack> {
     let slice = |offset: u64, length: usize| {
         let start = usize::try_from(offset).map_err(|_| BadPack)?;
         let end = start.checked_add(length).ok_or(BadPack)?;
-        (end <= pack.len()).then(|| pack.slice(start..end)).ok_or(BadPack)
+        (end <= pack.len())
+            .then(|| pack.slice(start..end))
+            .ok_or(BadPack)
     };
     let (start, length, sum) = place_of(&slice(offset, length)?)?;
     item_of(&slice(start, length)?, sum).map(Some)

@@ -15,8 +15,8 @@ use super::record::{FRAME_LEN, Frame, HEAD_MAX, Record, decode_body};
 use super::scan::checksum;
 use super::segment::Segment;
 use super::store::{ReadError, StoredItem, StoredPayload};
-use crate::item::pack::{self, BadPack, TRAILER_LEN};
 use crate::item::ContentType;
+use crate::item::pack::{self, BadPack, TRAILER_LEN};
 
 /// A record of no more bytes than this is read whole.
 const SMALL: u32 = 32 * 1024;
@@ -43,7 +43,10 @@ pub(super) fn read_one(
         let bytes = read_mode(&**log, at, length, mode);
         bytes.map(Bytes::from).map_err(|e| wrong(segment, entry, e))
     };
-    let first = read(entry.offset, FRAME_LEN + HEAD_MAX.min(entry.body_len as usize))?;
+    let first = read(
+        entry.offset,
+        FRAME_LEN + HEAD_MAX.min(entry.body_len as usize),
+    )?;
     let frame = Frame::decode(&first, segment.salt, entry.offset).map_err(|_| damaged())?;
     let decoded = decode_body(first.get(FRAME_LEN..).unwrap_or_default());
     let Ok((Record::Item(head), head_len)) = decoded else {

@@ -140,10 +140,15 @@ pub trait SpokeStore: Send + Sync {
         number: u32,
         mode: ReadMode,
     ) -> Result<Option<StoredItem>, ReadError> {
-        self.read(entry, mode)?.one(number).map_err(|BadPack| ReadError::Damaged {
-            segment: SegmentId { bucket: entry.key.millis, number: 0 },
-            offset: entry.offset,
-        })
+        self.read(entry, mode)?
+            .one(number)
+            .map_err(|BadPack| ReadError::Damaged {
+                segment: SegmentId {
+                    bucket: entry.key.millis,
+                    number: 0,
+                },
+                offset: entry.offset,
+            })
     }
 
     /// The write ids of the dedup window with the keys they are held under, as found at the start,

@@ -16,6 +16,7 @@
 mod harness;
 
 mod agreement;
+mod bulk;
 mod channel_rules;
 mod channels;
 mod cli;
@@ -42,6 +43,7 @@ mod seconds;
 mod spelling;
 mod stable;
 mod startup;
+mod tags;
 mod times;
 mod tls;
 mod tour;

@@ -33,6 +33,15 @@ pub enum Route<'a> {
         /// What is asked of the channel.
         route: ChannelRoute,
     },
+    /// `GET /tag`
+    TagList,
+    /// Anything below `/tag/{tag}`: what is read of a channel.
+    Tag {
+        /// The tag, percent-decoded and otherwise unchecked.
+        tag: Cow<'a, str>,
+        /// What is asked of it.
+        route: ChannelRoute,
+    },
     /// `GET /internal` and below.
     Internal(InternalRoute),
     /// `GET /internal/rings/{channel}`
@@ -220,6 +229,8 @@ impl Route<'_> {
             Self::ChannelCreate => "channel_create",
             Self::Provider => "provider",
             Self::ProviderBulk => "provider_bulk",
+            Self::TagList => "tag_list",
+            Self::Tag { .. } => "tag",
             Self::Channel { route, .. } => route.label(),
             Self::Internal(route) => route.label(),
             Self::RingsOf { .. } => "internal_rings_of",

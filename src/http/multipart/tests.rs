@@ -36,7 +36,9 @@ fn parts(boundary: &str, body: &str) -> Vec<Part> {
 
 fn payloads(boundary: &str, body: &str) -> Vec<String> {
     let texts = parts(boundary, body).into_iter();
-    texts.map(|(_, _, payload)| String::from_utf8(payload).unwrap()).collect()
+    texts
+        .map(|(_, _, payload)| String::from_utf8(payload).unwrap())
+        .collect()
 }
 
 #[test]
@@ -44,7 +46,10 @@ fn boundaries_are_found_in_content_types() {
     for (text, found) in [
         ("multipart/mixed; boundary=abc", Some("abc")),
         ("Multipart/Form-Data;BOUNDARY=\"a b\" ", Some("a b")),
-        ("multipart/mixed; boundary=a; charset=x", Some("a; charset=x")),
+        (
+            "multipart/mixed; boundary=a; charset=x",
+            Some("a; charset=x"),
+        ),
         ("multipart/mixed; boundary=\"a", Some("\"a")),
         ("multipart/mixed; boundary=", None),
         ("multipart/mixed", None),
@@ -67,8 +72,16 @@ fn parts_are_told_apart() {
     assert_eq!(
         parts("abc", body),
         [
-            (text("application/xml"), false, b"<coffee><roast>french</roast></coffee>".to_vec()),
-            (text("application/json"), true, b"\r\n{ \"type\" : \"coffee\" }\r\n".to_vec()),
+            (
+                text("application/xml"),
+                false,
+                b"<coffee><roast>french</roast></coffee>".to_vec()
+            ),
+            (
+                text("application/json"),
+                true,
+                b"\r\n{ \"type\" : \"coffee\" }\r\n".to_vec()
+            ),
             (None, false, b"plain\r\n--abcd\r\n-- ".to_vec()),
         ]
     );
@@ -77,16 +90,28 @@ fn parts_are_told_apart() {
 #[test]
 fn what_has_no_closing_boundary_is_lost() {
     assert_eq!(payloads("b", "--b\r\n\r\none\r\n--b\r\n\r\ntwo"), ["one"]);
-    assert_eq!(payloads("b", "--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b"), ["one"]);
-    assert_eq!(payloads("b", "--b\r\n\r\none\r\n--b-"), Vec::<String>::new());
-    assert_eq!(payloads("b", "--b\r\n\r\none\r\n--b--\r\n--b\r\n\r\nx\r\n--b--"), ["one"]);
+    assert_eq!(
+        payloads("b", "--b\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b"),
+        ["one"]
+    );
+    assert_eq!(
+        payloads("b", "--b\r\n\r\none\r\n--b-"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        payloads("b", "--b\r\n\r\none\r\n--b--\r\n--b\r\n\r\nx\r\n--b--"),
+        ["one"]
+    );
 }
 
 #[test]
 fn parts_may_have_no_bytes() {
     assert_eq!(payloads("b", "--b\r\n\r\n\r\n--b--"), [""]);
     assert_eq!(payloads("b", "--b\r\n\r\n--b--"), [""]);
-    assert_eq!(payloads("b", "--b\r\nA: b\r\n\r\n--b\r\n\r\nx\r\n--b--"), ["", "x"]);
+    assert_eq!(
+        payloads("b", "--b\r\nA: b\r\n\r\n--b\r\n\r\nx\r\n--b--"),
+        ["", "x"]
+    );
     assert_eq!(payloads("b", "--b--"), Vec::<String>::new());
     assert_eq!(payloads("b", ""), Vec::<String>::new());
     assert_eq!(payloads("b", "\r\n--b\r\n\r\n\r\n\r\n--b--"), ["\r\n"]);
@@ -97,8 +122,14 @@ fn headers_are_bounded() {
     let long = format!("--b\r\nA: {}\r\n\r\nx\r\n--b--", "y".repeat(LINE_MAX));
     let many = format!("--b\r\n{}\r\nx\r\n--b--", "A: b\r\n".repeat(LINES_MAX + 1));
     for piece in [1, 100, usize::MAX] {
-        assert_eq!(parts_by("b", long.as_bytes(), piece), Err(Malformed::LongLine));
-        assert_eq!(parts_by("b", many.as_bytes(), piece), Err(Malformed::ManyLines));
+        assert_eq!(
+            parts_by("b", long.as_bytes(), piece),
+            Err(Malformed::LongLine)
+        );
+        assert_eq!(
+            parts_by("b", many.as_bytes(), piece),
+            Err(Malformed::ManyLines)
+        );
     }
 }
 

@@ -8,8 +8,8 @@ use super::lists::{push_link, trace};
 use crate::env::Millis;
 use crate::http::api::Call;
 use crate::http::grammar::Direction;
-use crate::http::links::Link;
-use crate::http::params::Order;
+use crate::http::links::{ChannelLinks, Link};
+use crate::http::params::{Order, Params};
 use crate::http::reply::{self, JSON, Reply};
 use crate::item::{TimePath, Unit};
 
@@ -79,11 +79,20 @@ pub(in crate::http) fn millisecond(call: &Call<'_>, second: TimePath) -> Reply {
 pub(in crate::http) async fn time_links(call: &Call<'_>) -> Result<Reply, Reply> {
     let params = call.params()?;
     let channel = call.known_channel().await?;
-    let now = call.api.clock.now();
     let stable = call.core.reads.stable_time(&channel).await;
     let stable =
         stable.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))?;
-    let links = call.links();
+    Ok(times_shown(call, &call.links(), &params, stable))
+}
+
+/// The links to the current periods; `links` are those of the channel, or the tag, that was asked.
+pub(in crate::http) fn times_shown(
+    call: &Call<'_>,
+    links: &ChannelLinks,
+    params: &Params,
+    stable: Millis,
+) -> Reply {
+    let now = call.api.clock.now();
     let repeat = params.repeat_stable();
     let at = if params.stable { stable } else { now };
     let mut sides = Map::new();
@@ -99,7 +108,7 @@ pub(in crate::http) async fn time_links(call: &Call<'_>) -> Result<Reply, Reply>
     }
     let moment = |at: Millis| json!({"iso8601": at.iso(), "millis": at.get()});
     let body = json!({"_links": sides, "now": moment(now), "stable": moment(stable)});
-    Ok(reply::json(StatusCode::OK, &body))
+    reply::json(StatusCode::OK, &body)
 }
 
 /// `GET /channel/{channel}/time/{unit}`

@@ -213,7 +213,11 @@ impl Replica {
         place: Arc<dyn KeyPlacement>,
     ) -> Result<Stored, WriteError> {
         let (keyed, channel) = (write.keyed, write.channel.clone());
-        let digest = if keyed { digest(&write.payload, write.bulk) } else { 0 };
+        let digest = if keyed {
+            digest(&write.payload, write.bulk)
+        } else {
+            0
+        };
         let stored = self.coordinated(write, digest, Arc::clone(&place)).await?;
         if keyed && stored.repeated && self.is_other(&channel, stored.key, digest, &*place).await? {
             return Err(WriteError::KeyReused);

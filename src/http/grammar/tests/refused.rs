@@ -32,8 +32,6 @@ fn unknown_paths() {
         "/channel/%c3/latest",
         "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p",
         // Of later versions.
-        "/tag",
-        "/tag/t/latest",
         "/webhook",
         "/webhook/w",
         "/group/g",

@@ -1,0 +1,393 @@
+//! Lists with the items' contents: multipart or zip, written as they are read.
+//!
+//! Items are read a few ahead while they are small, and one at a time once one is not, so that what is
+//! held is a small part of what is sent. A client that reads slowly holds nothing but that.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, FuturesOrdered, StreamExt as _};
+use http::header::{HeaderValue, LINK};
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use serde_json::json;
+use zip::write::{FullFileOptions, StreamWriter};
+use zip::{CompressionMethod, DateTime, ZipWriter};
+
+use super::source::Source;
+use crate::channel::{Channel, Reads};
+use crate::http::api::Call;
+use crate::http::body::ReplyBody;
+use crate::http::items::parts_of;
+use crate::http::links::{BaseUri, ChannelLinks};
+use crate::http::negotiate::ListFormat;
+use crate::http::reply::{self, Reply};
+use crate::item::ItemKey;
+use crate::spoke::{StoredItem, StoredPayload};
+
+/// The most items that are read ahead, and the size in bytes from which on none is.
+const AHEAD: usize = 16;
+const SMALL: u64 = 64 * 1024;
+/// About how much of an answer goes out at a time, in bytes.
+const PART: usize = 64 * 1024;
+/// The id under which a zip entry's extra field says what the entry's content type is: "Hu".
+const EXTRA_ID: u16 = u16::from_le_bytes(*b"Hu");
+
+/// The URLs of items in an answer.
+pub(in crate::http) enum ItemUrls {
+    /// Of one channel, in the spelling of the request.
+    Channel(ChannelLinks),
+    /// Of any channels, in their own spelling.
+    Any(BaseUri),
+}
+
+impl ItemUrls {
+    fn of(&self, channel: &Channel, key: &ItemKey) -> String {
+        let mut url = String::with_capacity(96);
+        match self {
+            Self::Channel(links) => links.push_item(&mut url, key),
+            Self::Any(base) => {
+                let name = channel.config.name.as_str();
+                ChannelLinks::new(base, name).push_item(&mut url, key);
+            }
+        }
+        url
+    }
+
+    /// The name of an item's zip entry: its key, and before it the channel where there are several.
+    fn entry(&self, channel: &Channel, key: &ItemKey) -> String {
+        match self {
+            Self::Channel(_) => key.to_string(),
+            Self::Any(_) => format!("{}/{key}", channel.config.name.as_str()),
+        }
+    }
+}
+
+/// An answer with the contents of what `source` lists; `around` are the links that the list has as
+/// JSON.
+pub(in crate::http) fn contents(
+    call: &Call<'_>,
+    format: ListFormat,
+    source: Source,
+    urls: ItemUrls,
+    around: &[(&str, String)],
+) -> Reply {
+    let feed = Feed::new(Arc::clone(&call.core.reads), source);
+    let mut reply = if format == ListFormat::Zip {
+        let kind = HeaderValue::from_static("application/zip");
+        let body = ReplyBody::Parts(Box::pin(zipped(feed, urls)));
+        reply::with_body(StatusCode::OK, kind, body)
+    } else {
+        let boundary = call.api.boundary();
+        let kind = format!("multipart/mixed;boundary={boundary}");
+        let kind = HeaderValue::try_from(kind);
+        let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("multipart/mixed"));
+        let body = ReplyBody::Parts(Box::pin(multipart(feed, urls, boundary)));
+        reply::with_body(StatusCode::OK, kind, body)
+    };
+    put_links(reply.headers_mut(), around);
+    reply
+}
+
+fn put_links(headers: &mut HeaderMap, around: &[(&str, String)]) {
+    for (name, url) in around {
+        if let Ok(link) = HeaderValue::try_from(format!("<{url}>;rel=\"{name}\"")) {
+            headers.append(LINK, link);
+        }
+    }
+}
+
+/// What was listed, read.
+struct Read {
+    channel: Arc<Channel>,
+    key: ItemKey,
+    /// `None` if its time has come since it was listed.
+    item: Option<StoredItem>,
+}
+
+/// Items in the order of their list, read ahead.
+struct Feed {
+    reads: Arc<Reads>,
+    source: Source,
+    reading: FuturesOrdered<BoxFuture<'static, io::Result<Read>>>,
+    window: usize,
+    ended: bool,
+}
+
+impl Feed {
+    fn new(reads: Arc<Reads>, source: Source) -> Self {
+        Self {
+            reads,
+            source,
+            reading: FuturesOrdered::new(),
+            window: 1,
+            ended: false,
+        }
+    }
+
+    async fn next(&mut self) -> io::Result<Option<(Arc<Channel>, ItemKey, StoredItem)>> {
+        loop {
+            while self.reading.len() < self.window && !self.ended {
+                match self.source.next().await.map_err(io::Error::other)? {
+                    Some((channel, key)) => {
+                        let reading = read(Arc::clone(&self.reads), channel, key);
+                        self.reading.push_back(Box::pin(reading));
+                    }
+                    None => self.ended = true,
+                }
+            }
+            let Some(read) = self.reading.next().await else {
+                return Ok(None);
+            };
+            let Read { channel, key, item } = read?;
+            let Some(item) = item else { continue };
+            self.window = if item.head.size <= SMALL {
+                (self.window * 2).min(AHEAD)
+            } else {
+                1
+            };
+            return Ok(Some((channel, key, item)));
+        }
+    }
+}
+
+async fn read(reads: Arc<Reads>, channel: Arc<Channel>, key: ItemKey) -> io::Result<Read> {
+    let found = reads.item(&channel, &key).await;
+    let item = found.map_err(|error| io::Error::other(error.to_string()))?;
+    if item.is_none() && !reads.has_expired(&channel, &key) {
+        let text = format!("{key} is listed and was not found");
+        return Err(io::Error::other(text));
+    }
+    Ok(Read { channel, key, item })
+}
+
+/// What is still to be sent of the item that was begun.
+type Rest = stream::BoxStream<'static, io::Result<Bytes>>;
+
+struct Multipart {
+    feed: Feed,
+    urls: ItemUrls,
+    boundary: String,
+    out: Vec<u8>,
+    rest: Option<Rest>,
+}
+
+/// A body of parts, one for each item.
+fn multipart(
+    feed: Feed,
+    urls: ItemUrls,
+    boundary: String,
+) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    let state = Multipart {
+        feed,
+        urls,
+        boundary,
+        out: Vec::new(),
+        rest: None,
+    };
+    stream::unfold(Some(state), |state| async move {
+        let mut state = state?;
+        match state.more().await {
+            Ok(true) => Some((Ok(state.taken()), Some(state))),
+            Ok(false) => Some((Ok(state.taken()), None)),
+            // The response ends without its end: the client sees that it is cut off.
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+}
+
+impl Multipart {
+    fn taken(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
+    }
+
+    /// Writes some more; `false` at the end.
+    async fn more(&mut self) -> io::Result<bool> {
+        while self.out.len() < PART {
+            if let Some(rest) = &mut self.rest {
+                if let Some(part) = rest.next().await {
+                    self.out.extend_from_slice(&part?);
+                    continue;
+                }
+                self.out.extend_from_slice(b"\r\n");
+                self.rest = None;
+            }
+            let Some((channel, key, item)) = self.feed.next().await? else {
+                write!(self.out, "--{}--", self.boundary)?;
+                return Ok(false);
+            };
+            write!(self.out, "--{}\r\n", self.boundary)?;
+            if let Some(kind) = &item.head.content_type {
+                write!(self.out, "Content-Type: {kind}\r\n")?;
+            }
+            write!(
+                self.out,
+                "Content-Key: {}\r\nCreation-Date: {}\r\n\r\n",
+                self.urls.of(&channel, &key),
+                key.millis.iso(),
+            )?;
+            match item.payload {
+                StoredPayload::Whole(bytes) if bytes.len() < PART => {
+                    self.out.extend_from_slice(&bytes);
+                    self.out.extend_from_slice(b"\r\n");
+                }
+                StoredPayload::Whole(bytes) => {
+                    self.rest = Some(stream::iter([Ok(bytes)]).boxed());
+                }
+                StoredPayload::Large(large) => self.rest = Some(parts_of(large).boxed()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// What a zip's writer has written, to be taken from.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+type Zip = ZipWriter<StreamWriter<Written>>;
+
+struct Zipped {
+    feed: Feed,
+    urls: ItemUrls,
+    written: Written,
+    zip: Option<Zip>,
+    rest: Option<Rest>,
+}
+
+/// A zip with an entry for each item.
+fn zipped(feed: Feed, urls: ItemUrls) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+    let written = Written::default();
+    let state = Zipped {
+        feed,
+        urls,
+        zip: Some(ZipWriter::new_stream(written.clone())),
+        written,
+        rest: None,
+    };
+    stream::unfold(Some(state), |state| async move {
+        let mut state = state?;
+        let more = state.more().await;
+        let out = Bytes::from(std::mem::take(&mut *state.written.0.lock()));
+        match more {
+            Ok(true) => Some((Ok(out), Some(state))),
+            Ok(false) => Some((Ok(out), None)),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+}
+
+impl Zipped {
+    async fn more(&mut self) -> io::Result<bool> {
+        while self.written.0.lock().len() < PART {
+            if let Some(rest) = &mut self.rest {
+                match rest.next().await {
+                    Some(part) => {
+                        let part = part?;
+                        self.work(part.len(), move |zip| zip.write_all(&part))
+                            .await?;
+                        continue;
+                    }
+                    None => self.rest = None,
+                }
+            }
+            let Some((channel, key, item)) = self.feed.next().await? else {
+                let zip = self.zip.take().ok_or_else(lost)?;
+                let ending = tokio::task::spawn_blocking(|| zip.finish().map(drop));
+                let ended = ending.await.map_err(io::Error::other)?;
+                return ended.map(|()| false).map_err(io::Error::other);
+            };
+            let name = self.urls.entry(&channel, &key);
+            let options = options(&key, &item)?;
+            let start = move |zip: &mut Zip| {
+                let started = zip.start_file(name, options);
+                started.map_err(io::Error::other)
+            };
+            match item.payload {
+                StoredPayload::Whole(bytes) => {
+                    let work = move |zip: &mut Zip| {
+                        start(zip)?;
+                        zip.write_all(&bytes)
+                    };
+                    self.work(item.head.size as usize, work).await?;
+                }
+                StoredPayload::Large(large) => {
+                    self.work(0, start).await?;
+                    self.rest = Some(parts_of(large).boxed());
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Does something with the zip: here if it is little, else where it keeps nobody waiting.
+    async fn work(
+        &mut self,
+        bytes: usize,
+        work: impl FnOnce(&mut Zip) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        let mut zip = self.zip.take().ok_or_else(lost)?;
+        let (zip, done) = if bytes as u64 <= SMALL {
+            let done = work(&mut zip);
+            (zip, done)
+        } else {
+            let working = tokio::task::spawn_blocking(move || {
+                let done = work(&mut zip);
+                (zip, done)
+            });
+            working.await.map_err(io::Error::other)?
+        };
+        self.zip = Some(zip);
+        done
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the zip's writer is gone")
+}
+
+/// How an item's entry is written: deflated, as clients that read a zip from its front need it.
+fn options(key: &ItemKey, item: &StoredItem) -> io::Result<FullFileOptions<'static, 'static>> {
+    let mut options = FullFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(1))
+        .last_modified_time(moment(key));
+    if let Some(kind) = &item.head.content_type {
+        let extra = json!({"contentType": kind}).to_string();
+        let added = options.add_extra_field(EXTRA_ID, extra, false);
+        added.map_err(io::Error::other)?;
+    }
+    Ok(options)
+}
+
+/// A key's time as a zip has it; the earliest that it can have for one that it cannot.
+fn moment(key: &ItemKey) -> DateTime {
+    let iso = key.millis.iso();
+    let number = |range: std::ops::Range<usize>| {
+        let digits = iso.get(range).and_then(|digits| digits.parse::<u16>().ok());
+        digits.unwrap_or_default()
+    };
+    let small = |range| u8::try_from(number(range)).unwrap_or_default();
+    let moment = DateTime::from_date_and_time(
+        number(0..4),
+        small(5..7),
+        small(8..10),
+        small(11..13),
+        small(14..16),
+        small(17..19),
+    );
+    moment.unwrap_or_default()
+}

@@ -1,0 +1,583 @@
+//! Tags: all channels that have one, asked as if they were a single channel.
+//!
+//! The paths mirror those of channels ([`super::queries`]), and `?tag=` on a channel's path asks the
+//! same. A list is never cut between items of several channels at one key where it can be cut before
+//! them: the link to what follows names the key alone.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::api::Call;
+use super::body::ReplyBody;
+use super::grammar::{ChannelRoute, Direction, Edge};
+use super::items;
+use super::links::{ChannelLinks, Link};
+use super::negotiate::ListFormat;
+use super::params::{Order, Params};
+use super::queries::contents::{ItemUrls, contents};
+use super::queries::source::Source;
+use super::queries::{self, format_of};
+use super::reply::{self, JSON, Reply};
+use crate::channel::{Channel, Walk, WalkError, WalkQuery};
+use crate::env::Millis;
+use crate::item::{Frontier, ItemKey, TimePath, Unit};
+use crate::spoke;
+
+/// How many items a time query reads before it begins to answer, and then at a time.
+const PAGE: usize = 2000;
+/// How many channels are asked for an item at a time.
+const ASKED: usize = 16;
+
+/// An item of some channel.
+type Found = (Arc<Channel>, ItemKey);
+
+/// A request about a tag.
+struct Tagged<'a> {
+    call: &'a Call<'a>,
+    tag: &'a str,
+    params: &'a Params,
+    channels: Vec<Arc<Channel>>,
+    /// Links of the tag.
+    links: ChannelLinks,
+    /// What was asked.
+    own: Link,
+}
+
+/// `GET /tag`
+pub(super) fn list(call: &Call<'_>) -> Reply {
+    let channels = call.core.channels.list();
+    let tags: BTreeSet<&String> = channels.iter().flat_map(|c| &c.config.tags).collect();
+    let tags = tags.into_iter().map(|tag| {
+        let links = ChannelLinks::of_tag(call.base, tag);
+        json!({"name": tag, "href": links.channel()})
+    });
+    let body = json!({"_links": {
+        "self": {"href": call.base.join("tag")},
+        "tags": tags.collect::<Vec<Value>>(),
+    }});
+    reply::json(StatusCode::OK, &body)
+}
+
+/// What is asked of a tag by a path of its own.
+pub(super) async fn answer(call: &Call<'_>, route: ChannelRoute) -> Result<Reply, Reply> {
+    let params = call.params()?;
+    let tagged = Tagged::new(call, call.name, &params, route);
+    match route {
+        ChannelRoute::Get => Ok(tagged.show()),
+        ChannelRoute::Item(key) => tagged.item(key).await,
+        ChannelRoute::TimeLinks => tagged.time_links().await,
+        ChannelRoute::TimeNow(unit) => tagged.time_now(unit).await,
+        route => tagged.query(route, None).await,
+    }
+}
+
+/// What is asked of a channel's path with `?tag=`; `None` if that is not there. The channel of the
+/// path says which of several items at one key a walk begins behind, and nothing else.
+pub(super) async fn instead(
+    call: &Call<'_>,
+    params: &Params,
+    route: ChannelRoute,
+) -> Option<Result<Reply, Reply>> {
+    let tag = params.tag.as_deref()?;
+    let tagged = Tagged::new(call, tag, params, route);
+    let own = call.name.to_ascii_lowercase();
+    let is_member = tagged.channels.iter().any(|c| c.config.name.key() == own);
+    Some(tagged.query(route, is_member.then_some(own)).await)
+}
+
+impl<'a> Tagged<'a> {
+    fn new(call: &'a Call<'a>, tag: &'a str, params: &'a Params, route: ChannelRoute) -> Self {
+        let mut channels = call.core.channels.list();
+        channels.retain(|channel| channel.config.tags.iter().any(|own| own == tag));
+        Self {
+            call,
+            tag,
+            params,
+            channels,
+            links: ChannelLinks::of_tag(call.base, tag),
+            own: Link::of(route),
+        }
+    }
+
+    fn show(&self) -> Reply {
+        let href = |link| json!({"href": self.links.url(link)});
+        let channels = self.channels.iter().map(|channel| {
+            let name = channel.config.name.as_str();
+            let links = ChannelLinks::new(self.call.base, name);
+            json!({"name": name, "href": links.channel()})
+        });
+        let body = json!({"_links": {
+            "self": href(Link::Channel),
+            "latest": href(Link::Edge(Edge::Latest)),
+            "earliest": href(Link::Edge(Edge::Earliest)),
+            "time": href(Link::Time),
+            "channels": channels.collect::<Vec<Value>>(),
+        }});
+        reply::json(StatusCode::OK, &body)
+    }
+
+    async fn query(&self, route: ChannelRoute, own: Option<String>) -> Result<Reply, Reply> {
+        match route {
+            ChannelRoute::Period(path) => self.period(path).await,
+            ChannelRoute::Neighbour { from, direction } => {
+                let query = self.beside(from, direction, 1, own);
+                let found = self.gather(query, 1).await?;
+                Ok(self.found_or_not(found.first(), true))
+            }
+            ChannelRoute::Edge(edge) => {
+                let found = self.gather(self.at(edge, 1), 1).await?;
+                Ok(self.found_or_not(found.first(), false))
+            }
+            ChannelRoute::Neighbours {
+                from,
+                direction,
+                count,
+            } => self.neighbours(from, direction, count, own).await,
+            ChannelRoute::Edges { edge, count } => self.edges(edge, count).await,
+            _ => Err(reply::empty(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    fn walk_query(&self, wanted: usize) -> WalkQuery {
+        WalkQuery {
+            from: ItemKey::MIN,
+            to: None,
+            direction: spoke::Direction::Ascending,
+            stable: self.params.stable,
+            epoch: queries::epoch(self.params),
+            wanted,
+            behind: None,
+        }
+    }
+
+    fn at(&self, edge: Edge, wanted: usize) -> WalkQuery {
+        WalkQuery {
+            direction: match edge {
+                Edge::Latest => spoke::Direction::Descending,
+                Edge::Earliest => spoke::Direction::Ascending,
+            },
+            ..self.walk_query(wanted)
+        }
+    }
+
+    /// From a key on, which is left out: of one channel that item alone, else all items at it.
+    fn beside(
+        &self,
+        key: ItemKey,
+        direction: Direction,
+        wanted: usize,
+        own: Option<String>,
+    ) -> WalkQuery {
+        let query = self.walk_query(wanted);
+        match direction {
+            Direction::Next => WalkQuery {
+                from: if own.is_some() { key } else { key.successor() },
+                behind: own,
+                ..query
+            },
+            Direction::Previous => WalkQuery {
+                to: Some(key),
+                direction: spoke::Direction::Descending,
+                behind: own,
+                ..query
+            },
+        }
+    }
+
+    async fn walk(&self, query: &WalkQuery) -> Result<Walk, Reply> {
+        let reads = Arc::clone(&self.call.core.reads);
+        let walk = Walk::begin(reads, self.channels.clone(), query).await;
+        walk.map_err(|wrong| refused(&wrong))
+    }
+
+    /// The first so many items of a walk, oldest first.
+    async fn gather(&self, query: WalkQuery, count: usize) -> Result<Vec<Found>, Reply> {
+        let mut walk = self.walk(&query).await?;
+        let mut found: Vec<Found> = Vec::new();
+        while found.len() < count {
+            match walk.next().await.map_err(|wrong| refused(&wrong))? {
+                Some(next) => found.push(next),
+                None => break,
+            }
+        }
+        let last = found
+            .last()
+            .map(|(_, key)| *key)
+            .filter(|_| found.len() == count);
+        if let Some(last) = last
+            && walk.peek().await.map_err(|wrong| refused(&wrong))? == Some(last)
+        {
+            let first = found.iter().position(|(_, key)| *key == last);
+            // Where all that is wanted lies at one key, it is cut there.
+            if let Some(first) = first.filter(|first| *first > 0) {
+                found.truncate(first);
+            }
+        }
+        if query.direction == spoke::Direction::Descending {
+            found.reverse();
+        }
+        Ok(found)
+    }
+
+    fn item_url(&self, channel: &Channel, key: &ItemKey) -> String {
+        let mut url = String::with_capacity(128);
+        let name = channel.config.name.as_str();
+        ChannelLinks::new(self.call.base, name).push_item(&mut url, key);
+        url.push_str("?tag=");
+        super::links::push_tag(&mut url, self.tag);
+        url
+    }
+
+    fn found_or_not(&self, found: Option<&Found>, with_stable: bool) -> Reply {
+        let Some((channel, key)) = found else {
+            return reply::empty(StatusCode::NOT_FOUND);
+        };
+        let mut location = self.item_url(channel, key);
+        if with_stable {
+            location.push_str(if self.params.stable {
+                "&stable=true"
+            } else {
+                "&stable=false"
+            });
+        }
+        reply::redirect(StatusCode::SEE_OTHER, &location)
+    }
+
+    /// `{period}?stable={stable}`
+    fn period_url(&self, path: TimePath) -> String {
+        let stable = self.params.stable;
+        format!("{}?stable={stable}", self.links.url(Link::Period(path)))
+    }
+
+    async fn period(&self, path: TimePath) -> Result<Reply, Reply> {
+        let format = format_of(self.call, self.params)?;
+        let (from, to) = (
+            ItemKey::first_of(path.start()),
+            ItemKey::first_of(path.end()),
+        );
+        let descending = self.params.order == Order::Descending && format == ListFormat::Json;
+        let query = WalkQuery {
+            from,
+            to: Some(to),
+            direction: if descending {
+                spoke::Direction::Descending
+            } else {
+                spoke::Direction::Ascending
+            },
+            ..self.walk_query(PAGE)
+        };
+        let walk = self.walk(&query).await?;
+        let now = self.call.api.clock.now();
+        let over = path.end() < now
+            && match walk.stable() {
+                Some(stable) => stable >= Frontier::below(to),
+                None => !self.params.stable || path.end() < now.minus(Unit::Second.millis()),
+            };
+        let mut around = Vec::new();
+        if over {
+            around.push(("next", self.period_url(path.next())));
+        }
+        around.push(("previous", self.period_url(path.previous())));
+        if format != ListFormat::Json {
+            let around = self.bulk_links(&around);
+            let source = Source::Walk(Box::new(walk));
+            return Ok(contents(self.call, format, source, self.urls(), &around));
+        }
+        self.stream(&around, walk).await
+    }
+
+    fn urls(&self) -> ItemUrls {
+        ItemUrls::Any(self.call.base.clone())
+    }
+
+    /// The links of a list as its `Link` headers have them, with `bulk` and, if it was sent, `stable`.
+    fn bulk_links(&self, around: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+        let stable = match (self.params.stable_sent, self.params.stable) {
+            (false, _) => "",
+            (true, true) => "&stable=true",
+            (true, false) => "&stable=false",
+        };
+        let with = |(name, url): &(&'static str, String)| {
+            let path = url.split('?').next().unwrap_or_default();
+            (*name, format!("{path}?bulk=true{stable}"))
+        };
+        around.iter().map(with).collect()
+    }
+
+    /// The front of a list: up to its first item.
+    fn head(&self, around: &[(&'static str, String)]) -> String {
+        let own = self.links.url(self.own) + self.params.repeat();
+        let mut head = format!("{{\"_links\":{{\"self\":{{\"href\":\"{own}\"}}");
+        for (name, url) in around {
+            head.push_str(&format!(",\"{name}\":{{\"href\":\"{url}\"}}"));
+        }
+        head.push_str(",\"uris\":[");
+        head
+    }
+
+    /// What stands behind the last item.
+    fn tail(&self, listed: usize) -> String {
+        let mut tail = "]}".to_owned();
+        if self.params.trace {
+            let steps = [format!(
+                "{} channels, stable {}, listed {listed}",
+                self.channels.len(),
+                self.params.stable
+            )];
+            let fields = [
+                ("id", json!(self.tag)),
+                ("millis", json!(self.call.api.clock.now().get())),
+                ("trace", json!(steps)),
+            ];
+            for (name, value) in fields {
+                tail.push_str(&format!(",\"{name}\":{value}"));
+            }
+        }
+        tail.push('}');
+        tail
+    }
+
+    /// A list as JSON that is written as it is walked.
+    async fn stream(
+        &self,
+        around: &[(&'static str, String)],
+        mut walk: Walk,
+    ) -> Result<Reply, Reply> {
+        let mut head = self.head(around);
+        let mut listed = 0;
+        let mut some = |out: &mut String, (channel, key): &Found| {
+            out.push_str(if listed == 0 { "\"" } else { ",\"" });
+            out.push_str(&self.item_url(channel, key));
+            out.push('"');
+            listed += 1;
+        };
+        let mut ended = false;
+        for _ in 0..PAGE {
+            match walk.next().await.map_err(|wrong| refused(&wrong))? {
+                Some(found) => some(&mut head, &found),
+                None => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if ended {
+            head.push_str(&self.tail(listed));
+            return Ok(reply::with_body(StatusCode::OK, JSON, head));
+        }
+        let mut suffix = "?tag=".to_owned();
+        super::links::push_tag(&mut suffix, self.tag);
+        let rest = Rest {
+            walk,
+            base: self.call.base.clone(),
+            suffix,
+            tail: self.tail(listed),
+        };
+        let first = stream::iter([io::Result::Ok(Bytes::from(head))]);
+        let parts = stream::unfold(Some(rest), |rest| async move {
+            let mut rest = rest?;
+            match rest.more().await {
+                Ok((text, true)) => Some((Ok(text.into()), Some(rest))),
+                Ok((text, false)) => Some((Ok((text + &rest.tail).into()), None)),
+                // The response ends without its end: the client sees that it is cut off.
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        let body = ReplyBody::Parts(Box::pin(first.chain(parts)));
+        Ok(reply::with_body(StatusCode::OK, JSON, body))
+    }
+
+    fn capped(&self, count: i64) -> usize {
+        queries::capped(self.call, count)
+    }
+
+    /// A list of known items, oldest first.
+    fn listed(
+        &self,
+        format: ListFormat,
+        mut found: Vec<Found>,
+        around: &[(&'static str, String)],
+        link_headers: bool,
+    ) -> Reply {
+        if format != ListFormat::Json {
+            let around = if link_headers {
+                self.bulk_links(around)
+            } else {
+                Vec::new()
+            };
+            let source = Source::Known(found.into_iter());
+            return contents(self.call, format, source, self.urls(), &around);
+        }
+        if self.params.order == Order::Descending {
+            found.reverse();
+        }
+        let mut body = self.head(around);
+        for (at, (channel, key)) in found.iter().enumerate() {
+            body.push_str(if at == 0 { "\"" } else { ",\"" });
+            body.push_str(&self.item_url(channel, key));
+            body.push('"');
+        }
+        body.push_str(&self.tail(found.len()));
+        reply::with_body(StatusCode::OK, JSON, body)
+    }
+
+    fn neighbours_url(&self, from: ItemKey, direction: Direction, count: usize) -> String {
+        self.links.url(Link::Neighbours {
+            from,
+            direction,
+            count: count as i64,
+        })
+    }
+
+    async fn neighbours(
+        &self,
+        from: ItemKey,
+        direction: Direction,
+        count: i64,
+        own: Option<String>,
+    ) -> Result<Reply, Reply> {
+        let format = format_of(self.call, self.params)?;
+        let count = self.capped(count);
+        let found = if count == 0 {
+            Vec::new()
+        } else {
+            let mut query = self.beside(from, direction, count, own);
+            if self.params.inclusive {
+                query.behind = None;
+                match direction {
+                    Direction::Next => query.from = from,
+                    Direction::Previous => query.to = Some(from.successor()),
+                }
+            }
+            self.gather(query, count).await?
+        };
+        let url = |key, direction| self.neighbours_url(key, direction, count);
+        let around = match (found.first(), found.last()) {
+            (Some((_, first)), Some((_, last))) => vec![
+                ("next", url(*last, Direction::Next)),
+                ("previous", url(*first, Direction::Previous)),
+            ],
+            _ => match direction {
+                Direction::Next => vec![("previous", url(from, Direction::Previous))],
+                Direction::Previous => vec![("next", url(from, Direction::Next))],
+            },
+        };
+        let is_empty = found.is_empty();
+        Ok(self.listed(format, found, &around, !is_empty))
+    }
+
+    async fn edges(&self, edge: Edge, count: i64) -> Result<Reply, Reply> {
+        let format = format_of(self.call, self.params)?;
+        let count = self.capped(count);
+        let found = if count == 0 {
+            Vec::new()
+        } else {
+            self.gather(self.at(edge, count), count).await?
+        };
+        let mut around = Vec::new();
+        if let (Some((_, first)), Some((_, last))) = (found.first(), found.last()) {
+            around.push(("next", self.neighbours_url(*last, Direction::Next, count)));
+            if edge == Edge::Latest {
+                let previous = self.neighbours_url(*first, Direction::Previous, count);
+                around.push(("previous", previous));
+            }
+        } else if edge == Edge::Latest {
+            return Ok(reply::empty(StatusCode::NOT_FOUND));
+        }
+        Ok(self.listed(format, found, &around, false))
+    }
+
+    async fn item(&self, key: ItemKey) -> Result<Reply, Reply> {
+        let reads = Arc::clone(&self.call.core.reads);
+        let asking = stream::iter(self.channels.clone()).map(move |channel| {
+            let reads = Arc::clone(&reads);
+            async move {
+                let found = reads.item(&channel, &key).await;
+                (channel, found)
+            }
+        });
+        let mut asking = asking.buffered(ASKED);
+        let mut wrong = None;
+        while let Some((channel, found)) = asking.next().await {
+            match found {
+                Ok(Some(item)) => return items::shown(self.call, &self.links, key, item, false),
+                Ok(None) => {}
+                Err(error) => wrong = Some((channel, error)),
+            }
+        }
+        match wrong {
+            // One of those that could not be asked may have it.
+            Some((channel, error)) => Err(reply::query_error(&error, channel.config.name.as_str())),
+            None => Ok(reply::empty(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// Up to where all channels are stable; where there are none, about what an idle one would be.
+    async fn stable_time(&self) -> Result<Millis, Reply> {
+        let reads = Arc::clone(&self.call.core.reads);
+        let stable = reads.stable_time_of(self.channels.clone()).await;
+        let stable = stable.map_err(|wrong| refused(&wrong))?;
+        let now = self.call.api.clock.now();
+        Ok(stable.unwrap_or_else(|| now.minus(Unit::Second.millis())))
+    }
+
+    async fn time_links(&self) -> Result<Reply, Reply> {
+        let stable = self.stable_time().await?;
+        Ok(queries::times_shown(
+            self.call,
+            &self.links,
+            self.params,
+            stable,
+        ))
+    }
+
+    async fn time_now(&self, unit: Unit) -> Result<Reply, Reply> {
+        let at = if self.params.stable {
+            self.stable_time().await?
+        } else {
+            self.call.api.clock.now()
+        };
+        let period = self.links.url(Link::Period(TimePath::of(unit, at)));
+        let location = period + self.params.repeat();
+        Ok(reply::redirect(StatusCode::SEE_OTHER, &location))
+    }
+}
+
+/// What is still to be sent of a long list.
+struct Rest {
+    walk: Walk,
+    base: super::links::BaseUri,
+    suffix: String,
+    tail: String,
+}
+
+impl Rest {
+    /// Some more of it, and whether there may be more behind.
+    async fn more(&mut self) -> io::Result<(String, bool)> {
+        let mut text = String::with_capacity(PAGE * 96);
+        for _ in 0..PAGE {
+            let next = self.walk.next().await;
+            let next = next
+                .map_err(|wrong| io::Error::other(format!("{}: {}", wrong.channel, wrong.error)))?;
+            let Some((channel, key)) = next else {
+                return Ok((text, false));
+            };
+            text.push_str(",\"");
+            let name = channel.config.name.as_str();
+            ChannelLinks::new(&self.base, name).push_item(&mut text, &key);
+            text.push_str(&self.suffix);
+            text.push('"');
+        }
+        Ok((text, true))
+    }
+}
+
+fn refused(wrong: &WalkError) -> Reply {
+    reply::query_error(&wrong.error, &wrong.channel)
+}
