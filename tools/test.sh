@@ -12,3 +12,7 @@ cargo=${CARGO:-cargo}
 # The hub itself first: the tests of cluster-tests start it as a process, and put it under faults.
 "$cargo" build --locked --package hub --features faults
 "$cargo" test --locked --workspace --features hub/faults --no-fail-fast "$@"
+# The contract once more, asked of the members of a cluster.
+if [ $# -eq 0 ]; then
+    HUB_TEST_HUBS=3 "$cargo" test --locked --workspace --features hub/faults --no-fail-fast --test api
+fi

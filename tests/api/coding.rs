@@ -41,7 +41,7 @@ fn undone(coding: &str, bytes: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn answers_are_compressed_where_that_is_asked_for() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let name = hub.channel("compressed").await;
     let text = "a line of text\n".repeat(200);
     let ask = hub.ask(Method::POST, &format!("/channel/{name}"));

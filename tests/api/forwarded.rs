@@ -9,7 +9,7 @@ const PROTO: &str = "x-forwarded-proto";
 
 #[tokio::test]
 async fn links_follow_the_request() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let channel = hub.channel("links").await;
     hub.insert(&channel, "x").await;
     for (host, forwarded, base) in [

@@ -1,21 +1,24 @@
 //! A hub process to ask, and clients that show everything of its answers.
 //!
 //! [`Hub::shared`] is one hub with every default, for tests that need nothing but channels of their
-//! own; [`Setup`] starts others. A hub is killed with its last handle, and a test that panics shows
+//! own; [`Setup`] starts others. With `HUB_TEST_HUBS=3` the shared one is a cluster of three, of
+//! which each test asks one, by turns. A hub is killed with its last handle, and a test that panics shows
 //! the log of its hub.
 
 mod answer;
 mod raw;
 
+use std::any::Any;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 pub use answer::{Answer, Ask};
+use cluster_tests::cluster::Cluster;
 use http::Method;
 pub use raw::Raw;
 use rustix::process::{Pid, Signal, kill_process};
@@ -172,14 +175,13 @@ impl Setup {
         let mut child = self.command().spawn().unwrap();
         let log = Log::read(&mut child);
         let process = Arc::new(Process {
-            pid: Pid::from_child(&child),
-            child: Mutex::new(child),
+            child: Mutex::new(Some(child)),
             address: Mutex::new(SocketAddr::from(([127, 0, 0, 1], 0))),
             log,
-            _folder: Arc::clone(&self.folder),
+            _home: Arc::clone(&self.folder) as Arc<dyn Any + Send + Sync>,
         });
         let address = eventually("the hub listens", async || {
-            let ended = process.child.lock().unwrap().try_wait().unwrap();
+            let ended = process.ended();
             let log = process.log.text();
             assert!(ended.is_none(), "the hub ended with {ended:?}:\n{log}");
             address_in(&log)
@@ -228,19 +230,80 @@ impl Log {
 }
 
 struct Process {
-    child: Mutex<Child>,
-    pid: Pid,
+    /// `None` if it is one of a cluster, which has the process.
+    child: Mutex<Option<Child>>,
     address: Mutex<SocketAddr>,
     log: Log,
-    _folder: Arc<TempDir>,
+    _home: Arc<dyn Any + Send + Sync>,
+}
+
+impl Process {
+    /// How the process has ended, if it has.
+    fn ended(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().unwrap();
+        child.as_mut().and_then(|child| child.try_wait().unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        let child = self.child.lock().unwrap();
+        Pid::from_child(child.as_ref().expect("a hub of its own"))
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have ended.
-        let _ = child.kill();
-        let _ = child.wait();
+        if let Some(child) = child.as_mut() {
+            // It may have ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A cluster, and the thread that started it: its processes end with that.
+struct Keeper {
+    addresses: Vec<SocketAddr>,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(size: u8) -> Self {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (started, addresses) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let mut cluster = Cluster::new(size).unwrap();
+            let numbers: Vec<String> = (1..=size).map(|number| number.to_string()).collect();
+            let script = format!(
+                "start zk; wait until zk ready; start all; wait until all ready; \
+                 wait until all ring {}",
+                numbers.join(",")
+            );
+            runtime.block_on(cluster.play(&script)).unwrap();
+            let address = |number| {
+                let url = cluster.hub(number).unwrap().url();
+                url.trim_start_matches("http://").parse().unwrap()
+            };
+            started.send((1..=size).map(address).collect()).unwrap();
+            // Until whoever sends nothing is gone.
+            let _ = stopped.recv();
+        });
+        Self {
+            addresses: addresses.recv().expect("a cluster that starts"),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -281,8 +344,18 @@ impl Hub {
         }
     }
 
-    /// A hub with every default that tests share.
+    /// A hub with every default that tests share, or one of a cluster of such.
     pub async fn shared() -> Self {
+        if let Some(size) = std::env::var_os("HUB_TEST_HUBS") {
+            return Self::of_cluster(size.to_str().unwrap().parse().unwrap()).await;
+        }
+        Self::alone().await
+    }
+
+    /// A hub with every default that tests share, always one that is alone: for what is said of such a
+    /// one, and for what is stable the moment it is acknowledged, which in a cluster takes some
+    /// milliseconds.
+    pub async fn alone() -> Self {
         static SHARED: tokio::sync::Mutex<Weak<Process>> =
             tokio::sync::Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;
@@ -292,6 +365,30 @@ impl Hub {
         let hub = Setup::new().start().await;
         *shared = Arc::downgrade(&hub.process);
         hub
+    }
+
+    /// One of the hubs of a cluster that tests share.
+    async fn of_cluster(size: u8) -> Self {
+        static SHARED: tokio::sync::Mutex<Weak<Keeper>> =
+            tokio::sync::Mutex::const_new(Weak::new());
+        static TURN: AtomicUsize = AtomicUsize::new(0);
+        let mut shared = SHARED.lock().await;
+        let keeper = if let Some(keeper) = shared.upgrade() {
+            keeper
+        } else {
+            let keeper = Arc::new(Keeper::start(size));
+            *shared = Arc::downgrade(&keeper);
+            keeper
+        };
+        let turn = TURN.fetch_add(1, Ordering::Relaxed) % keeper.addresses.len();
+        Self::of(Arc::new(Process {
+            child: Mutex::new(None),
+            address: Mutex::new(keeper.addresses[turn]),
+            log: Log {
+                lines: Arc::default(),
+            },
+            _home: keeper,
+        }))
     }
 
     /// Another handle, with a connection pool of its own.
@@ -327,7 +424,7 @@ impl Hub {
 
     /// Its number among processes.
     pub fn pid(&self) -> u32 {
-        self.process.child.lock().unwrap().id()
+        self.process.pid().as_raw_nonzero().get().cast_unsigned()
     }
 
     /// What it has logged.
@@ -337,15 +434,12 @@ impl Hub {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.process.pid, signal).unwrap();
+        kill_process(self.process.pid(), signal).unwrap();
     }
 
     /// Waits until it has ended.
     pub async fn ended(&self) -> ExitStatus {
-        eventually("the hub ends", async || {
-            self.process.child.lock().unwrap().try_wait().unwrap()
-        })
-        .await
+        eventually("the hub ends", async || self.process.ended()).await
     }
 
     /// Stops it in order.

@@ -284,7 +284,7 @@ async fn chunks_may_have_extensions_and_trailers() {
 
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_stored() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let name = hub.channel("broken").await;
     let post = format!("POST /channel/{name} HTTP/1.1\r\nHost: h\r\n");
     for (headers, body) in [

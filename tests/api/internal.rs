@@ -8,7 +8,7 @@ use crate::harness::{Hub, Raw, Setup, free_address, unique};
 
 #[tokio::test]
 async fn the_cluster_of_a_hub_that_is_alone() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let node = hub.get("/internal/deploy").await.expect(200).json()[0].clone();
     let page = hub.get("/internal/cluster").await.expect(200).json();
     assert_eq!(page["spokeCluster"], json!([{"server": node}]));
@@ -83,7 +83,7 @@ async fn health_says_of_every_check_whether_it_is_well_and_why() {
 
 #[tokio::test]
 async fn the_replicas_of_a_channel_at_a_time() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let path = format!("/internal/rings/{}", unique("anything"));
     let now = hub.get(&path).await.expect(200).json();
     let member = hub.get("/internal/cluster").await.json()["member"].clone();

@@ -119,7 +119,7 @@ async fn a_count_lists_the_nearest_oldest_first() {
 
 #[tokio::test]
 async fn inclusive_lists_the_start_too() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let name = hub.channel("inclusive").await;
     let own = hub.url(&format!("/channel/{name}"));
     let urls = hub.insert_many(&name, 5).await;

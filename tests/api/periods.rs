@@ -234,42 +234,30 @@ async fn a_list_that_is_not_acceptable_is_406() {
 }
 
 #[tokio::test]
-async fn contents_in_bulk_are_not_served_yet() {
+async fn contents_come_where_they_are_asked_for() {
     let hub = Hub::shared().await;
     let name = hub.channel("bulky").await;
     let item = hub.insert(&name, "x").await;
     for path in lists(key_of(&item)) {
-        for query in [
-            "bulk=true",
-            "batch=true",
-            "bulk=TRUE",
-            "bulk=false&batch=true",
+        for (query, bulk) in [
+            ("bulk=true", true),
+            ("batch=true", true),
+            ("bulk=TRUE", true),
+            ("bulk=false&batch=true", true),
+            ("bulk=false", false),
+            ("batch=no", false),
+            ("bulk=false&bulk=true", false),
         ] {
-            let answer = hub.get(&format!("/channel/{name}/{path}?{query}")).await;
-            answer.expect_error(404, "bulk");
-        }
-        for query in ["bulk=false", "batch=no", "bulk=false&bulk=true"] {
-            let answer = hub.get(&format!("/channel/{name}/{path}?{query}")).await;
-            answer.expect(200).uris();
+            let path = format!("/channel/{name}/{path}?stable=false&{query}");
+            let answer = hub.get(&path).await.expect(200);
+            let kind = answer.header("content-type").unwrap();
+            assert_eq!(
+                kind.starts_with("multipart/mixed;boundary="),
+                bulk,
+                "{path}"
+            );
         }
     }
-}
-
-#[tokio::test]
-async fn queries_over_a_tag_are_not_served_yet() {
-    let hub = Hub::shared().await;
-    let name = hub.channel_with("tagged", &json!({"tags": ["t"]})).await;
-    let item = hub.insert(&name, "x").await;
-    let key = key_of(&item);
-    let mut paths = lists(key);
-    paths.extend(["latest".to_owned(), "earliest".to_owned()]);
-    paths.extend([format!("{key}/next"), format!("{key}/previous")]);
-    for path in paths {
-        // The items of this channel alone would be a wrong answer.
-        let answer = hub.get(&format!("/channel/{name}/{path}?tag=t")).await;
-        assert_eq!(answer.expect_error(404, "tag")["value"], "t");
-    }
-    hub.get(&format!("{item}?tag=t")).await.expect(200);
 }
 
 #[tokio::test]

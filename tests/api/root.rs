@@ -65,7 +65,7 @@ async fn metrics_are_in_the_text_format_of_prometheus() {
 
 #[tokio::test]
 async fn the_internal_pages_that_clients_read() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let deploy = hub.get("/internal/deploy").await.expect(200).json();
     let node = deploy[0].as_str().unwrap();
     assert_eq!(deploy, json!([node]));

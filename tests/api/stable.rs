@@ -6,7 +6,7 @@ use crate::harness::{Hub, Setup, eventually, key_of, period_of};
 
 #[tokio::test]
 async fn an_acknowledged_item_is_seen_by_the_next_query() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let other = hub.again();
     let name = hub.channel("acknowledged").await;
     let own = format!("/channel/{name}");

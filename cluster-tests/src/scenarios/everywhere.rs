@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
 use super::{channel, on, start, touched};
 use crate::client::{Answer, Client, Content};
@@ -50,6 +50,22 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
     cluster.set("HUB_PEER_HEDGE_MS", 60_000);
     start(cluster).await?;
     channel(cluster, 1, CHANNEL).await?;
+    for name in [CHANNEL, "beside"] {
+        let request = cluster
+            .hub(1)?
+            .client()
+            .request(Method::PUT, &format!("/channel/{name}"));
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let put = request
+            .body(format!(r#"{{"tags": ["{CHANNEL}"]}}"#))
+            .send()
+            .await;
+        let put = put.map_err(|error| Failure(error.to_string()))?;
+        ensure(put.status() == 201, || {
+            format!("a tag on {name}: {}", put.status())
+        })?;
+    }
+    channel(cluster, 1, "beside").await?;
     let hubs: Vec<Client> = cluster
         .numbers()
         .into_iter()
@@ -96,6 +112,9 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
         }
         keys.push(key);
     }
+    for (writer, hub) in hubs.iter().enumerate() {
+        keys.extend(in_bulk(hub, writer, &hubs).await?);
+    }
     ensure(keys.is_sorted_by(|a, b| a < b), || {
         format!("keys do not increase: {keys:?}")
     })?;
@@ -124,6 +143,34 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
         keys.len(),
         known.as_millis(),
     ))
+}
+
+/// Inserts two items in one request through a hub, and reads them through all; gives their keys.
+async fn in_bulk(hub: &Client, writer: usize, hubs: &[Client]) -> Outcome<Vec<Key>> {
+    let texts = ["one", "two"].map(|text| format!("{text} through {writer}"));
+    let [one, two] = &texts;
+    let body = format!("--b\r\n\r\n{one}\r\n--b\r\n\r\n{two}\r\n--b--");
+    let request = hub.request(Method::POST, &format!("/channel/{CHANNEL}/bulk"));
+    let request = request.header(CONTENT_TYPE, "multipart/mixed; boundary=b");
+    let said = |error: reqwest::Error| Failure(format!("bulk through {writer}: {error}"));
+    let answer = request.body(body).send().await.map_err(said)?;
+    let answer: serde_json::Value = answer.json().await.map_err(said)?;
+    let uris = answer["_links"]["uris"].as_array().into_iter().flatten();
+    let keys: Vec<Key> = uris.filter_map(|uri| Key::of_url(uri.as_str()?)).collect();
+    ensure(keys.len() == texts.len(), || {
+        format!("bulk through {writer}: {answer}")
+    })?;
+    for (key, text) in keys.iter().zip(&texts) {
+        for (reader, hub) in hubs.iter().enumerate() {
+            let (status, found) = hub
+                .send(Method::GET, &format!("/channel/{CHANNEL}/{key}"))
+                .await?;
+            ensure(status == 200 && found == text.as_bytes(), || {
+                format!("{key} through hub {}: {status}, {found:?}", reader + 1)
+            })?;
+        }
+    }
+    Ok(keys)
 }
 
 /// Makes channels through each hub; gives the longest that another one took to know one.
@@ -235,9 +282,26 @@ fn queries(first: &Key, middle: &Key, last: &Key) -> Vec<(String, Option<&'stati
             paths.push(format!("{list}?{parameters}"));
         }
     }
-    let mut queries: Vec<_> = paths.into_iter().map(|path| (path, None)).collect();
+    let of_tag = [
+        format!("/{middle}"),
+        format!("/{day}"),
+        format!("/{minute}?bulk=true"),
+        "/latest".to_owned(),
+        "/earliest/4".to_owned(),
+        format!("/{middle}/next"),
+        format!("/{middle}/next/5"),
+        format!("/{middle}/previous/5?bulk=true"),
+        "/time/day".to_owned(),
+    ];
+    let mut queries: Vec<_> = paths
+        .into_iter()
+        .map(|path| (format!("/channel/{CHANNEL}{path}"), None))
+        .collect();
+    queries.extend(["/tag".to_owned(), format!("/tag/{CHANNEL}")].map(|path| (path, None)));
+    queries.extend(of_tag.map(|path| (format!("/tag/{CHANNEL}{path}"), None)));
     for accept in ["application/zip", "multipart/mixed", "application/json"] {
-        queries.push((format!("/{day}?bulk=true"), Some(accept)));
+        let path = format!("/channel/{CHANNEL}/{day}?bulk=true");
+        queries.push((path, Some(accept)));
     }
     queries
 }
@@ -246,7 +310,7 @@ fn queries(first: &Key, middle: &Key, last: &Key) -> Vec<(String, Option<&'stati
 async fn same(hubs: &[Client], path: &str, accept: Option<&str>) -> Outcome<()> {
     let mut answers = Vec::new();
     for hub in hubs {
-        answers.push(answer(hub, &format!("/channel/{CHANNEL}{path}"), accept).await?);
+        answers.push(answer(hub, path, accept).await?);
     }
     let (first, others) = answers
         .split_first()
@@ -278,8 +342,17 @@ async fn answer(hub: &Client, path: &str, accept: Option<&str>) -> Outcome<Strin
         answer.status().as_u16(),
         headers(answer.headers())
     );
+    let kind = answer.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    // Nobody can know it before, or an item could hold it.
+    let boundary = kind
+        .split_once("boundary=")
+        .map(|(_, boundary)| boundary.to_owned());
     let body = answer.bytes().await.map_err(said)?;
     text.push_str(&String::from_utf8_lossy(&body));
+    if let Some(boundary) = boundary {
+        text = text.replace(&boundary, "BOUNDARY");
+    }
     Ok(text.replace(&own, "HUB"))
 }
 

@@ -380,7 +380,7 @@ proptest! {
     #[test]
     fn the_links_of_later_versions_have_no_route_yet(channel in "[A-Za-z0-9_-]{1,48}") {
         let links = ChannelLinks::new(&hub(), &channel);
-        for link in [Link::Bulk, Link::Events, Link::Ws] {
+        for link in [Link::Events, Link::Ws] {
             let url = links.url(link);
             let path = &url[url.find("/channel").unwrap()..];
             prop_assert_eq!(parse(&Method::GET, path), Err(RouteError::NotFound));
