@@ -33,6 +33,7 @@ mod large;
 mod life;
 mod limits;
 mod neighbours;
+mod openapi;
 mod ordering;
 mod parameters;
 mod periods;
