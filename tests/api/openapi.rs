@@ -181,6 +181,87 @@ fn example(run: &Run, id: &str) -> String {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_not_as_documented_is_seen() {
+    let hub = Hub::shared().await;
+    let document = Document::of(&hub).await;
+    let health = hub.get("/health").await.expect(200);
+    assert_eq!(
+        document.check("health", &health).as_deref(),
+        Ok("application/json")
+    );
+    let missing = hub.get("/channel/nowhere/latest").await.expect(404);
+    let form = document.check("latestItem", &missing);
+    assert_eq!(form.as_deref(), Ok("text as application/json"));
+    let item = hub.insert(&hub.channel("seen").await, "x").await;
+    let item = hub.get(&item).await.expect(200);
+    document.check("getItem", &item).unwrap();
+
+    let altered = |answer: &Answer, alter: &dyn Fn(&mut Answer)| {
+        let mut answer = answer.clone();
+        alter(&mut answer);
+        answer
+    };
+    let field = |name: &'static str, value: serde_json::Value| {
+        let mut body = health.json();
+        body[name] = value;
+        altered(&health, &move |answer| {
+            answer.body = body.to_string().into()
+        })
+    };
+    let put = |answer: &Answer, name: &'static str, value: &'static str| {
+        altered(answer, &|answer| {
+            answer.headers.insert(name, value.parse().unwrap());
+        })
+    };
+    let drop = |answer: &Answer, name: &str| {
+        altered(answer, &|answer| {
+            answer.headers.remove(name);
+        })
+    };
+    for (id, answer, why) in [
+        (
+            "health",
+            altered(&health, &|answer| answer.status = 201),
+            "has no 201",
+        ),
+        ("health", field("healthy", "yes".into()), "/healthy"),
+        ("health", field("undocumented", 1.into()), "undocumented"),
+        ("health", field("startTime", "today".into()), "/startTime"),
+        (
+            "health",
+            put(&health, "content-type", "text/plain"),
+            "the type text/plain",
+        ),
+        ("health", drop(&health, "content-type"), "without a type"),
+        ("health", drop(&health, "hub-node"), "no Hub-Node"),
+        (
+            "health",
+            put(&health, "location", "x"),
+            "location, which is not documented",
+        ),
+        (
+            "latestItem",
+            put(&missing, "content-type", "text/csv"),
+            "none of",
+        ),
+        (
+            "getItem",
+            put(&item, "creation-date", "today"),
+            "Creation-Date",
+        ),
+        ("getItem", drop(&item, "link"), "no Link"),
+        (
+            "putDocument",
+            altered(&item, &|answer| answer.status = 404),
+            "link, which",
+        ),
+    ] {
+        let wrong = document.check(id, &answer).unwrap_err();
+        assert!(wrong.contains(why), "{why}: {wrong}");
+    }
+}
+
+#[tokio::test]
 async fn head_is_get_without_a_body_and_other_methods_are_named() {
     let hub = Hub::shared().await;
     let run = Run::of(&hub).await;
