@@ -205,7 +205,7 @@ async fn an_answer_that_is_not_as_documented_is_seen() {
         let mut body = health.json();
         body[name] = value;
         altered(&health, &move |answer| {
-            answer.body = body.to_string().into()
+            answer.body = body.to_string().into();
         })
     };
     let put = |answer: &Answer, name: &'static str, value: &'static str| {

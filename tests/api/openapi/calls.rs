@@ -363,6 +363,10 @@ pub(super) async fn of_queries(run: &Run, hub: &Hub) {
     let copy = json!({"replicationSource": format!("{}/channel/{name}", hub.base())});
     let copy = hub.channel_with("copied", &copy).await;
     run.ask(hub, "channelStatus", &copy).expect(200).await;
+    let no_url = hub
+        .channel_with("copied", &json!({"replicationSource": "no URL"}))
+        .await;
+    run.ask(hub, "channelStatus", &no_url).expect(200).await;
     for unit in ["second", "minute", "hour", "day"] {
         let path = format!("{name}/{unit}?stable=false&x=y");
         run.ask(hub, "currentPeriod", &path).expect(303).await;
