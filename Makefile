@@ -23,7 +23,7 @@ cluster: ## Run NODES (4) hubs, ZooKeeper and HAProxy on http://localhost:8080, 
 build: ## Build the hub for use
 	$(CARGO) build --release --locked --package hub
 
-test: ## Run every test (on Debian it installs ZooKeeper, HAProxy, nftables and dnsmasq)
+test: ## Run every test (on Debian it installs ZooKeeper, HAProxy, nftables, dnsmasq and Python)
 	./tools/test.sh
 
 check: tools ## Formatting, lints, docs, licences and sources
@@ -42,9 +42,10 @@ bench: build ## Measure the hub beside a bare server that does nothing, and a cl
 	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse speed
 
 rehearse: ## Put hubs under faults at full size (long; some of it needs root)
-	@./tools/need.sh zookeeper haproxy network
+	@./tools/need.sh zookeeper haproxy network python
 	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --features hub/faults
 	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
+	./tools/openapi.sh full $(TARGET)/rehearse/hub
 	$(CARGO) run --release --locked --package hub-protocol-model -- --full
 	$(CARGO) test --release --locked --package hub-ring -- --ignored
 	$(CARGO) test --release --locked --package hub --lib --test api -- --ignored

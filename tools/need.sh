@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network|dns]...
+# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network|dns|python]...
 # On Debian and Ubuntu it installs what is missing, and nothing else; elsewhere it says what to do.
 set -euo pipefail
 
@@ -44,8 +44,15 @@ for needed in "$@"; do
             elsewhere+=("dnsmasq: put dnsmasq on the PATH")
         }
         ;;
+    python)
+        # Debian has the module that makes environments, and what that needs, in a package of its own.
+        if ! has python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+            packages+=(python3-venv)
+            elsewhere+=("Python: install 3.10 or later with its modules venv and ensurepip, and put python3 on the PATH")
+        fi
+        ;;
     *)
-        echo "need.sh: $needed: not one of zookeeper, haproxy, network, dns" >&2
+        echo "need.sh: $needed: not one of zookeeper, haproxy, network, dns, python" >&2
         exit 2
         ;;
     esac

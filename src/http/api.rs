@@ -18,7 +18,7 @@ use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::source::Sources;
-use super::{bulk, channels, items, queries, tags};
+use super::{bulk, channels, items, openapi, queries, root, tags};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
 use crate::env::{HubClock, OsRandom, Random as _};
@@ -83,6 +83,9 @@ pub struct NodeCall<'a> {
 pub trait Operations: Send + Sync {
     /// The answer, or `None` where the route is not one of these.
     async fn answer(&self, call: NodeCall<'_>) -> Option<Reply>;
+
+    /// Whether the node can serve, and if not why.
+    fn health(&self) -> (bool, String);
 }
 
 /// The API of this node.
@@ -336,7 +339,8 @@ impl Api {
                 reply::put(&mut reply, http::header::ALLOW, allow);
                 return reply;
             }
-            Route::Root => return channels::root(base),
+            Route::Root => return self.root(parts, base, origin),
+            Route::OpenApi => return openapi::document(),
             Route::Channel { channel, route } => (channel, Some(route)),
             Route::ChannelList => ("".into(), None),
             Route::TagList | Route::Tag { .. } => {
@@ -381,6 +385,25 @@ impl Api {
     /// cannot know it.
     pub(super) fn boundary(&self) -> String {
         format!("hub-{:032x}", OsRandom.next_u128())
+    }
+
+    /// `GET /`: for whoever names HTML a page, else links.
+    fn root(&self, parts: &http::request::Parts, base: &BaseUri, origin: Origin) -> Reply {
+        if !super::negotiate::wants_html(&parts.headers) {
+            return root::links(base);
+        }
+        let tells = origin.surface == Surface::Public;
+        let (healthy, why) = self.operations.health();
+        let channels = self.core.get().map(|core| core.channels.list());
+        root::page(&root::Page {
+            base,
+            version: self.settings.version,
+            node: &self.settings.node,
+            healthy,
+            // A listener that has no pages about the node does not tell about it here either.
+            why: tells.then_some(why.as_str()),
+            channels: channels.as_deref(),
+        })
     }
 
     /// The base of links, as the request says.

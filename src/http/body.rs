@@ -50,10 +50,14 @@ impl Body for ReplyBody {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Self::Parts(parts) => parts
-                .as_mut()
-                .poll_next(context)
-                .map(|part| part.map(|part| part.map(Frame::data))),
+            Self::Parts(parts) => {
+                let part = parts.as_mut().poll_next(context);
+                if let Poll::Ready(None) = part {
+                    // Whoever compresses asks once more after the end, which a stream need not bear.
+                    *self = Self::Empty;
+                }
+                part.map(|part| part.map(|part| part.map(Frame::data)))
+            }
             Self::Compressed(body) => Pin::new(body).poll_frame(context),
         }
     }

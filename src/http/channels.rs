@@ -14,21 +14,6 @@ use super::reply::{self, Reply};
 use crate::channel::config::{ConfigError, ConfigUpdate};
 use crate::channel::{Channel, ChannelError, doc};
 
-/// The links of the hub.
-pub fn root(base: &BaseUri) -> Reply {
-    let href = |path| json!({"href": base.join(path)});
-    let links = json!({"_links": {
-        "self": {"href": base.as_str()},
-        "documentation": {"href": base.as_str()},
-        "channel": href("channel"),
-        "health": href("health"),
-        "tag": href("tag"),
-        "webhook": href("webhook"),
-        "internal": href("internal"),
-    }});
-    reply::json(StatusCode::OK, &links)
-}
-
 /// `GET /channel`
 pub(super) fn list(call: &Call<'_>) -> Reply {
     let channels: Vec<Value> = call

@@ -104,6 +104,7 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
         },
         ["provider"] => post(method, Route::Provider),
         ["provider", "bulk"] => post(method, Route::ProviderBulk),
+        ["openapi.json"] => read(method, Route::OpenApi),
         ["health"] => read(method, Route::Health),
         ["health", "live"] => read(method, Route::HealthLive),
         ["health", "metrics"] => read(method, Route::HealthMetrics),

@@ -3,7 +3,8 @@
 //! [`grammar`], [`params`], [`negotiate`] and [`links`] are pure: a path is parsed in one place and
 //! written in one place, and the two are held against each other. [`edge`] owns connections and
 //! their limits. [`api`] is what every request goes through; `channels`, `items` and `queries`
-//! answer. Every error has one form, in [`reply`].
+//! answer, and `root` and [`openapi`] say what there is to ask. Every error has one form, in
+//! [`reply`].
 
 pub mod api;
 pub mod body;
@@ -16,7 +17,9 @@ pub mod links;
 pub mod multipart;
 pub mod negotiate;
 pub mod params;
+pub mod openapi;
 mod queries;
 pub mod reply;
+mod root;
 mod source;
 mod tags;

@@ -76,7 +76,7 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 impl Operations for Node {
     async fn answer(&self, call: NodeCall<'_>) -> Option<Reply> {
         Some(match call.route {
-            Route::Health => self.health(call.base),
+            Route::Health => self.health_page(call.base),
             Route::HealthLive => reply::json(StatusCode::OK, &json!({"live": true})),
             Route::HealthMetrics => {
                 reply::json(StatusCode::OK, &json!({"openFiles": open_files()}))
@@ -87,10 +87,14 @@ impl Operations for Node {
             _ => return None,
         })
     }
+
+    fn health(&self) -> (bool, String) {
+        self.ability(&self.life.phase())
+    }
 }
 
 impl Node {
-    fn health(&self, base: &BaseUri) -> Reply {
+    fn health_page(&self, base: &BaseUri) -> Reply {
         let (healthy, body) = self.health_body(base);
         let status = if healthy {
             StatusCode::OK
@@ -100,19 +104,25 @@ impl Node {
         reply::json(status, &body)
     }
 
-    /// Whether the node can serve, and everything that is to say about that.
-    pub(super) fn health_body(&self, base: &BaseUri) -> (bool, Value) {
-        let phase = self.life.phase();
+    /// Whether the node can serve, and which and why: `OK` if it can.
+    fn ability(&self, phase: &Phase) -> (bool, String) {
         let obstacle = self.obstacle();
-        let healthy = phase == Phase::Ready && obstacle.is_none();
+        let healthy = *phase == Phase::Ready && obstacle.is_none();
         let description = match obstacle {
-            Some(obstacle) if phase == Phase::Ready => obstacle,
+            Some(obstacle) if *phase == Phase::Ready => obstacle,
             // Why it does not join is more than that it does.
             Some(obstacle) if matches!(phase, Phase::Joining(_)) => {
                 format!("{}: {obstacle}", phase.describe())
             }
             _ => phase.describe(),
         };
+        (healthy, description)
+    }
+
+    /// Whether the node can serve, and everything that is to say about that.
+    pub(super) fn health_body(&self, base: &BaseUri) -> (bool, Value) {
+        let phase = self.life.phase();
+        let (healthy, description) = self.ability(&phase);
         let keeper = self.membership.cluster();
         let keeper = keeper.and_then(|cluster| cluster.status().keeper);
         let now = self.clock.read();
@@ -255,10 +265,10 @@ mod tests {
         assert!(!node.is_healthy(), "no ring is known yet");
         view.confirmed(Millis::new(NOW), 10_000);
         assert!(node.is_healthy());
-        assert_eq!(node.health(&base).status(), StatusCode::OK);
+        assert_eq!(node.health_page(&base).status(), StatusCode::OK);
         source.advance(10_000);
         assert!(!node.is_healthy());
-        let status = node.health(&base).status();
+        let status = node.health_page(&base).status();
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         view.confirmed(Millis::new(NOW + 10_000), 10_000);
         assert!(node.is_healthy());

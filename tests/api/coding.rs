@@ -8,7 +8,7 @@ use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{Hub, unique};
+use crate::harness::{Answer, Hub, period_of, unique};
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -93,6 +93,40 @@ async fn answers_are_compressed_where_that_is_asked_for() {
     let latest = hub.ask(Method::GET, &format!("/channel/{name}/latest"));
     let latest = latest.header("accept-encoding", "gzip").send().await;
     assert_eq!(latest.expect_empty(303).header("content-encoding"), None);
+}
+
+#[tokio::test]
+async fn answers_that_are_made_while_they_are_sent_are_compressed_to_their_end() {
+    const COUNT: usize = 2500;
+    let hub = Hub::shared().await;
+    let name = hub.channel("streamed").await;
+    let path = format!("/channel/{name}");
+    let unpacked = |answer: Answer| {
+        assert_eq!(answer.header("content-encoding"), Some("gzip"));
+        undone("gzip", &answer.body)
+    };
+    let ask = |method, path: &str| hub.ask(method, path).header("accept-encoding", "gzip");
+    let listed = |text: Vec<u8>| {
+        let body: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        body["_links"]["uris"].as_array().unwrap().len()
+    };
+    let parts = "--b\r\n\r\nx\r\n".repeat(COUNT) + "--b--\r\n";
+    let posted = ask(Method::POST, &format!("{path}/bulk"))
+        .header("content-type", "multipart/mixed; boundary=b")
+        .body(parts);
+    let posted = posted.send().await.expect(201);
+    let list = posted.location().to_owned();
+    let day = format!("{path}/{}?stable=false", period_of(&list, 3));
+    assert_eq!(listed(unpacked(posted)), COUNT);
+    for path in [list, day] {
+        let list = ask(Method::GET, &path).send().await.expect(200);
+        assert_eq!(listed(unpacked(list)), COUNT, "{path}");
+    }
+    // So large an item is read from the disk part by part.
+    let large = vec![b'x'; 3 << 20];
+    let item = hub.insert(&name, large.clone()).await;
+    let item = ask(Method::GET, &item).send().await.expect(200);
+    assert!(unpacked(item) == large);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod large;
 mod life;
 mod limits;
 mod neighbours;
+mod openapi;
 mod ordering;
 mod parameters;
 mod periods;

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{Hub, Raw, Setup, VERSION, free_address};
+use crate::harness::{Hub, Raw, Setup, VERSION, eventually, free_address};
 
 #[tokio::test]
 async fn the_root_links_to_everything() {
@@ -21,7 +21,105 @@ async fn the_root_links_to_everything() {
         assert_eq!(links[name], json!({"href": hub.url(path)}), "{name}");
     }
     let documentation = links["documentation"]["href"].as_str().unwrap();
-    assert!(documentation.starts_with("http"), "{documentation}");
+    assert_eq!(documentation, hub.url("/openapi.json"));
+    hub.get(documentation).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_root_is_a_page_for_people() {
+    let hub = Hub::shared().await;
+    let name = hub.channel("Shown").await;
+    let ask = |accept: &str| hub.ask(Method::GET, "/").header("accept", accept).send();
+    for accept in [
+        "text/html",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    ] {
+        let page = ask(accept).await.expect(200);
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert_eq!(page.header("vary"), Some("accept"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let text = page.text();
+        for part in [
+            "<!DOCTYPE html>",
+            "<html lang=\"en\">",
+            "<strong>Healthy</strong>: OK",
+            &format!("version {VERSION}"),
+            &format!("<a href=\"{}\">", hub.url("/openapi.json")),
+            &format!("<a href=\"{}\">", hub.url("/health")),
+            &format!("<a href=\"{}\">", hub.url("/metrics")),
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let link = format!(
+            "<a href=\"{}\">{name}</a>",
+            hub.url(&format!("/channel/{name}"))
+        );
+        // Other tests make channels of this hub, too: perhaps more than are listed.
+        assert!(
+            text.contains(&link) || text.contains("The first 500 of"),
+            "{text}"
+        );
+    }
+    for accept in ["*/*", "application/json", "text/*", ""] {
+        let links = ask(accept).await.expect(200);
+        assert!(links.json()["_links"].is_object());
+        assert_eq!(links.header("vary"), Some("accept"));
+    }
+}
+
+#[tokio::test]
+async fn the_page_lists_some_channels_and_says_of_how_many() {
+    let hub = Setup::new().start().await;
+    let page = async || {
+        let ask = hub.ask(Method::GET, "/").header("accept", "text/html");
+        ask.send().await.expect(200).text().to_owned()
+    };
+    assert!(page().await.contains("There are none yet."));
+    let make = |number: usize| {
+        let hub = hub.again();
+        async move {
+            let path = format!("/channel/c{number:03}");
+            hub.ask(Method::PUT, &path).send().await.expect(201);
+        }
+    };
+    futures_util::future::join_all((0..500).map(make)).await;
+    let all = page().await;
+    assert_eq!(all.matches("/channel/c").count(), 500);
+    assert!(!all.contains("The first"), "{all}");
+    make(500).await;
+    let some = page().await;
+    assert!(some.contains("The first 500 of 501, by name."), "{some}");
+    assert!(some.contains(">c499</a>") && !some.contains(">c500</a>"));
+}
+
+#[tokio::test]
+async fn the_page_of_a_node_that_is_not_ready_says_so() {
+    eventually("it was asked before it was ready", async || {
+        let hub = Setup::new().start_only().await;
+        let ask = hub.ask(Method::GET, "/").header("accept", "text/html");
+        let page = ask.send().await.expect(200);
+        let early = page.text().contains("<strong>Not ready</strong>: ");
+        assert!(early || page.text().contains("<strong>Healthy</strong>"));
+        early.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_listener_without_pages_about_the_node_does_not_link_to_them() {
+    let ops = free_address();
+    let setup = Setup::new().set("OPS_LISTEN", ops);
+    let setup = setup.set("HTTP_OPS_ROUTES", "false");
+    let hub = setup.start_and_ask(Some(ops)).await;
+    let ask = hub.ask(Method::GET, "/").header("accept", "text/html");
+    let page = ask.send().await.expect(200);
+    assert!(page.text().contains("<strong>Healthy</strong></p>"));
+    assert!(!page.text().contains("/metrics") && !page.text().contains("/health"));
+    hub.get("/openapi.json").await.expect(200);
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ impl Operations for Pages {
             _ => None,
         }
     }
+
+    fn health(&self) -> (bool, String) {
+        (false, "starting".to_owned())
+    }
 }
 
 fn api() -> Arc<Api> {

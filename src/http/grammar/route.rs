@@ -9,6 +9,8 @@ use crate::item::{ItemKey, TimePath, Unit};
 pub enum Route<'a> {
     /// `GET /`
     Root,
+    /// `GET /openapi.json`
+    OpenApi,
     /// `GET /health`
     Health,
     /// `GET /health/live`
@@ -221,6 +223,7 @@ impl Route<'_> {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Root => "root",
+            Self::OpenApi => "openapi",
             Self::Health => "health",
             Self::HealthLive => "health_live",
             Self::HealthMetrics => "health_metrics",

@@ -1,0 +1,477 @@
+//! The calls: what brings about each documented answer.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Run;
+use crate::harness::{Hub, Raw, Setup, free_address, key_of, period_of, unique};
+
+/// A token for administrators.
+const TOKEN: &str = "0123456789abcdef0123";
+/// The type of a body with parts.
+const PARTS: &str = "multipart/mixed; boundary=b";
+/// Such a body.
+const TWO_ITEMS: &str = "--b\r\nContent-Type: text/plain\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--\r\n";
+/// One with an item that has no bytes.
+const EMPTY_ITEM: &str = "--b\r\nContent-Key: x\r\n\r\n\r\n--b--\r\n";
+
+/// The hub itself, and the pages for operators.
+pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
+    for id in [
+        "root",
+        "openApi",
+        "health",
+        "live",
+        "healthMetrics",
+        "metrics",
+        "internal",
+        "properties",
+        "deploy",
+        "deployText",
+        "healthOfAll",
+        "rings",
+        "cluster",
+        "time",
+        "timeLocal",
+        "timeMillis",
+    ] {
+        run.ask(hub, id, "").expect(200).await;
+    }
+    let page = run.ask(hub, "root", "").header("accept", "text/html");
+    page.expect(200).await;
+    // This hub is alone.
+    run.ask(hub, "timeRemote", "").expect(500).await;
+    run.ask(hub, "ringOf", "any").expect(200).await;
+    run.ask(hub, "ringOf", "any?at=2001-01-01T00:00:00Z")
+        .expect(404)
+        .await;
+    run.ask(hub, "ringOf", "any?at=yesterday").expect(400).await;
+    run.ask(hub, "recovery", "").expect(403).await;
+    run.ask(hub, "recover", "").expect(403).await;
+
+    let ops = free_address();
+    let setup = Setup::new().set("OPS_LISTEN", ops);
+    let token = setup.folder().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let setup = setup.set("OPS_ADMIN_TOKEN_FILE", token.display());
+    let _hub = setup.start().await;
+    for (id, query, status) in [
+        ("recovery", "", 200),
+        // The choices of a cluster whose members are away have more to say than those of none.
+        ("recovery", "?without=nobody", 200),
+        ("recovery", "?without=a/b", 400),
+        ("recover", "?without=a/b", 400),
+        ("recover", "?ring=x", 400),
+        ("recover", "?without=nobody", 409),
+    ] {
+        let operation = run.document.operation(id);
+        let path = operation.path(query);
+        let mut raw = Raw::connect(ops).await;
+        raw.send(format!(
+            "{} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n",
+            operation.method
+        ))
+        .await;
+        run.saw(id, &raw.answer().await.expect(status));
+    }
+}
+
+/// Channels: creating, changing, showing and deleting them.
+pub(super) async fn of_configurations(run: &Run, hub: &Hub) {
+    let name = unique("documented");
+    let config = json!({
+        "name": name, "owner": "o", "description": "d", "maxItems": 7, "tags": ["b", "a"],
+        "storage": "SINGLE",
+    });
+    run.ask(hub, "createChannel", "")
+        .body(config.to_string())
+        .expect(201)
+        .await;
+    run.ask(hub, "createChannel", "")
+        .body(config.to_string())
+        .expect(409)
+        .await;
+    run.ask(hub, "createChannel", "")
+        .body("{}")
+        .expect(400)
+        .await;
+    run.ask(hub, "createChannel", "")
+        .body("no JSON")
+        .expect(400)
+        .await;
+    run.ask(hub, "listChannels", "").expect(200).await;
+    for id in ["createChannel", "putChannel", "patchChannel"] {
+        let target = if id == "createChannel" { "" } else { &name };
+        let ask = || run.ask(hub, id, target).body("{}");
+        ask().header("content-type", "text/csv").expect(415).await;
+        ask().header("content-encoding", "br").expect(415).await;
+        ask().body("{\"maxItems\": 5001}").expect(400).await;
+        ask().body("[]").expect(400).await;
+    }
+    run.ask(hub, "putChannel", &unique("documented"))
+        .expect(201)
+        .await;
+    run.ask(hub, "putChannel", &name)
+        .body("{\"owner\":\"\"}")
+        .expect(201)
+        .await;
+    let historical = json!({"mutableTime": "2020-01-01", "keepForever": true});
+    let historical = run
+        .ask(hub, "putChannel", &unique("documented"))
+        .body(historical.to_string());
+    historical.expect(201).await;
+    run.ask(hub, "patchChannel", &name)
+        .body("{\"ttlDays\": 9, \"maxItems\": 0}")
+        .expect(200)
+        .await;
+    run.ask(hub, "patchChannel", "nowhere").expect(404).await;
+    run.ask(hub, "getChannel", &name).expect(200).await;
+    run.ask(hub, "getChannel", &format!("{name}?cached=false"))
+        .expect(200)
+        .await;
+    run.ask(hub, "getChannel", &format!("{name}?epoch=x"))
+        .expect(400)
+        .await;
+    run.ask(hub, "getChannel", "nowhere").expect(404).await;
+
+    run.ask(hub, "deleteChannel", &name).expect(202).await;
+    run.ask(hub, "deleteChannel", &name).expect(404).await;
+    let protected = hub
+        .channel_with("guarded", &json!({"owner": "o", "protect": true}))
+        .await;
+    run.ask(hub, "deleteChannel", &protected).expect(403).await;
+}
+
+/// Documents of channels.
+pub(super) async fn of_documents(run: &Run, hub: &Hub) {
+    let name = hub.channel("described").await;
+    run.ask(hub, "getDocument", &name).expect(404).await;
+    run.ask(hub, "putDocument", &name)
+        .body("# x")
+        .expect(200)
+        .await;
+    run.ask(hub, "getDocument", &name).expect(200).await;
+    let page = run
+        .ask(hub, "getDocument", &name)
+        .header("accept", "text/html");
+    page.expect(200).await;
+    run.ask(hub, "putDocument", &name)
+        .body(vec![0xff])
+        .expect(400)
+        .await;
+    run.ask(hub, "putDocument", &name)
+        .header("content-encoding", "br")
+        .expect(415)
+        .await;
+    run.ask(hub, "putDocument", "nowhere").expect(404).await;
+    run.ask(hub, "deleteDocument", &name).expect(204).await;
+    run.ask(hub, "deleteDocument", &name).expect(404).await;
+}
+
+/// Inserts, into a channel and through a provider.
+pub(super) async fn of_inserts(run: &Run, hub: &Hub) {
+    let name = hub.channel("written").await;
+    let full = hub
+        .channel_with("nothing-empty", &json!({"allowZeroBytes": false}))
+        .await;
+    let copy = json!({"replicationSource": format!("{}/channel/nowhere", hub.base())});
+    let copy = hub.channel_with("copy", &copy).await;
+    for (id, status, bulk) in [
+        ("insertItem", 201, false),
+        ("insertItems", 201, true),
+        ("provide", 200, false),
+        ("provideBulk", 200, true),
+    ] {
+        let provides = status == 200;
+        let ask = |channel: &str| {
+            let ask = run.ask(hub, id, if provides { "" } else { channel });
+            let ask = if provides {
+                ask.header("channelName", channel)
+            } else {
+                ask
+            };
+            let ask = if bulk {
+                ask.header("content-type", PARTS)
+            } else {
+                ask
+            };
+            ask.body(if bulk { TWO_ITEMS } else { "one" })
+        };
+        ask(&name).expect(status).await;
+        let key = unique("key");
+        ask(&name)
+            .header("idempotency-key", &key)
+            .expect(status)
+            .await;
+        let other = if bulk {
+            TWO_ITEMS.replace("one", "three")
+        } else {
+            "three".to_owned()
+        };
+        ask(&name)
+            .header("idempotency-key", &key)
+            .body(other)
+            .expect(422)
+            .await;
+        ask(&name).header("idempotency-key", "\t").expect(400).await;
+        ask(&name)
+            .header("content-encoding", "gzip")
+            .expect(400)
+            .await;
+        ask(&name)
+            .header("content-encoding", "br")
+            .expect(415)
+            .await;
+        ask(&full)
+            .body(if bulk { EMPTY_ITEM } else { "" })
+            .expect(400)
+            .await;
+        ask(&copy).expect(403).await;
+        if provides {
+            ask(&unique("provided")).expect(200).await;
+            ask("no name").expect(400).await;
+        } else {
+            ask("nowhere").expect(404).await;
+        }
+        if bulk {
+            ask(&name).body("--b--\r\n").expect(400).await;
+            let id = run.ask(hub, id, if provides { "" } else { &name });
+            let id = if provides {
+                id.header("channelName", &name)
+            } else {
+                id
+            };
+            id.header("content-type", "text/plain")
+                .body("x")
+                .expect(415)
+                .await;
+        } else {
+            let ask = ask(&name).header("content-type", "no type");
+            ask.expect(400).await;
+        }
+    }
+}
+
+/// Items, and lists of them.
+pub(super) async fn of_queries(run: &Run, hub: &Hub) {
+    let name = hub.channel("read").await;
+    let items = hub.insert_many(&name, 3).await;
+    let empty = hub.channel("unread").await;
+    let key = |item: &String| format!("{name}/{}", key_of(item));
+    let (first, last) = (key(&items[0]), key(&items[2]));
+    let nowhere = |below: &str| format!("nowhere/{below}");
+
+    run.ask(hub, "getItem", &first).expect(200).await;
+    run.ask(hub, "getItem", &format!("{first}?a=b"))
+        .expect(200)
+        .await;
+    run.ask(hub, "getItem", &nowhere(key_of(&items[0])))
+        .expect(404)
+        .await;
+    run.ask(hub, "getItem", &format!("{empty}/{}", key_of(&items[0])))
+        .expect(404)
+        .await;
+    run.ask(hub, "getItem", &first)
+        .header("accept", "text/csv")
+        .expect(406)
+        .await;
+    run.ask(hub, "getItem", &format!("{name}/2024/02/30/00/00/00/000/x"))
+        .expect(400)
+        .await;
+
+    for edge in ["latest", "earliest"] {
+        let one = format!("{edge}Item");
+        run.ask(hub, &one, &name).expect(303).await;
+        run.ask(hub, &one, &format!("{name}?location=x"))
+            .expect(400)
+            .await;
+        run.ask(hub, &one, &empty).expect(404).await;
+        run.ask(hub, &one, "nowhere").expect(404).await;
+        let many = format!("{edge}Items");
+        run.ask(hub, &many, &format!("{empty}/5")).expect(404).await;
+        a_list(run, hub, &many, &format!("{name}/2"), "nowhere/2").await;
+    }
+    for (direction, from) in [("next", &first), ("previous", &last)] {
+        let one = format!("{direction}Item");
+        run.ask(hub, &one, from).expect(303).await;
+        run.ask(hub, &one, &format!("{from}?epoch=x"))
+            .expect(400)
+            .await;
+        let end = if direction == "next" { &last } else { &first };
+        run.ask(hub, &one, end).expect(404).await;
+        run.ask(hub, &one, &nowhere(key_of(&items[0])))
+            .expect(404)
+            .await;
+        let many = format!("{direction}Items");
+        let below = nowhere(key_of(&items[0])) + "/2";
+        a_list(run, hub, &many, &format!("{from}/2"), &below).await;
+        run.ask(hub, &many, &format!("{end}/2?inclusive=true"))
+            .expect(200)
+            .await;
+        run.ask(hub, &many, &format!("{end}/2")).expect(200).await;
+        run.ask(hub, &many, &format!("{from}/x")).expect(404).await;
+
+        let run_of = format!("{direction}Seconds");
+        let second = format!("{name}/{}", period_of(&items[0], 6));
+        run.ask(hub, &run_of, &format!("{second}/3?order=d&trace=true"))
+            .expect(200)
+            .await;
+        run.ask(hub, &run_of, &format!("{name}/2024/05/01/09/15/60/3"))
+            .expect(400)
+            .await;
+        run.ask(hub, &run_of, &format!("{second}/x"))
+            .expect(404)
+            .await;
+    }
+    for (id, segments) in [
+        ("itemsOfDay", 3),
+        ("itemsOfHour", 4),
+        ("itemsOfMinute", 5),
+        ("itemsOfSecond", 6),
+    ] {
+        let period = period_of(&items[0], segments);
+        let old = "2014/05/01/09/15/07".splitn(segments + 1, '/');
+        let old: Vec<&str> = old.take(segments).collect();
+        run.ask(hub, id, &format!("{name}/{}", old.join("/")))
+            .expect(200)
+            .await;
+        a_list(run, hub, id, &format!("{name}/{period}"), &nowhere(&period)).await;
+    }
+    let second = format!("{name}/{}", period_of(&items[0], 6));
+    run.ask(hub, "secondOfMillisecond", &format!("{second}/007?a=b"))
+        .expect(303)
+        .await;
+    run.ask(hub, "secondOfMillisecond", &format!("{second}/1000"))
+        .expect(400)
+        .await;
+    run.ask(hub, "secondOfMillisecond", &format!("{second}/x"))
+        .expect(404)
+        .await;
+
+    for id in ["channelStatus", "timeLinks"] {
+        for query in ["", "?stable=false", "?stable=true"] {
+            run.ask(hub, id, &format!("{name}{query}"))
+                .expect(200)
+                .await;
+        }
+        run.ask(hub, id, &empty).expect(200).await;
+        run.ask(hub, id, "nowhere").expect(404).await;
+        run.ask(hub, id, &format!("{name}?epoch=x"))
+            .expect(400)
+            .await;
+    }
+    let copy = json!({"replicationSource": format!("{}/channel/{name}", hub.base())});
+    let copy = hub.channel_with("copied", &copy).await;
+    run.ask(hub, "channelStatus", &copy).expect(200).await;
+    let no_url = hub
+        .channel_with("copied", &json!({"replicationSource": "no URL"}))
+        .await;
+    run.ask(hub, "channelStatus", &no_url).expect(200).await;
+    for unit in ["second", "minute", "hour", "day"] {
+        let path = format!("{name}/{unit}?stable=false&x=y");
+        run.ask(hub, "currentPeriod", &path).expect(303).await;
+    }
+    run.ask(hub, "currentPeriod", &format!("{name}/year"))
+        .expect(404)
+        .await;
+    run.ask(hub, "currentPeriod", &format!("{name}/day?epoch=x"))
+        .expect(400)
+        .await;
+}
+
+/// What lists have in common: one of a channel, and of one that is not there.
+async fn a_list(run: &Run, hub: &Hub, id: &str, list: &str, nowhere: &str) {
+    for query in [
+        "",
+        "?order=descending",
+        "?trace=true",
+        "?stable=false&epoch=ALL&location=CACHE",
+    ] {
+        run.ask(hub, id, &format!("{list}{query}"))
+            .expect(200)
+            .await;
+    }
+    run.ask(hub, id, &format!("{list}?location=x"))
+        .expect(400)
+        .await;
+    run.ask(hub, id, list)
+        .header("accept", "text/csv")
+        .expect(406)
+        .await;
+    run.ask(hub, id, nowhere).expect(404).await;
+    let broken = format!("{}/x", nowhere.rsplit_once('/').unwrap().0);
+    run.ask(hub, id, &broken).expect(404).await;
+}
+
+/// The operations that take a body: their names, and what they are asked of besides a channel.
+const WITH_BODIES: [(&str, bool); 8] = [
+    ("createChannel", false),
+    ("putChannel", true),
+    ("patchChannel", true),
+    ("insertItem", true),
+    ("insertItems", true),
+    ("putDocument", true),
+    ("provide", false),
+    ("provideBulk", false),
+];
+
+/// What is too large, and what does not come.
+pub(super) async fn of_a_limited_hub(run: &Run) {
+    let setup = Setup::new().set("LIMITS_ITEM_BYTES", "1KiB");
+    let setup = setup.set("LIMITS_CONFIG_BYTES", "1KiB");
+    let hub = setup.set("HTTP_BODY_TIMEOUT_MS", 500).start().await;
+    let name = hub.channel("limited").await;
+    let mut stopped = Vec::new();
+    for (id, is_of_channel) in WITH_BODIES {
+        let target = if is_of_channel { &*name } else { "" };
+        let kind = if id.to_lowercase().contains("bulk") || id == "insertItems" {
+            PARTS
+        } else {
+            "application/json"
+        };
+        let part = format!("--b\r\n\r\n{}\r\n--b--\r\n", "x".repeat(4 << 20));
+        let ask = run.ask(&hub, id, target).header("channelName", &name);
+        ask.header("content-type", kind)
+            .body(part)
+            .expect(413)
+            .await;
+        let operation = run.document.operation(id);
+        let mut raw = hub.raw().await;
+        raw.send(format!(
+            "{} {} HTTP/1.1\r\nHost: h\r\nchannelName: {name}\r\nContent-Type: {kind}\r\nContent-Length: 10\r\n\r\n{{",
+            operation.method,
+            operation.path(target)
+        ))
+        .await;
+        stopped.push((id, raw));
+    }
+    for (id, mut raw) in stopped {
+        run.saw(id, &raw.answer().await.expect(408));
+    }
+}
+
+/// Everything that changes something, through a node through which nothing may be changed.
+pub(super) async fn of_a_read_only_hub(run: &Run) {
+    let setup = Setup::new();
+    let hub = setup.start().await;
+    let name = hub.channel("frozen").await;
+    hub.stop().await;
+    let hub = setup.set("NODE_READ_ONLY", true).start().await;
+    let unsafe_operations = run.document.operations.iter();
+    for operation in unsafe_operations.filter(|operation| operation.method != Method::GET) {
+        let is_of_channel = operation.path.contains("{channel}");
+        let target = if is_of_channel { &*name } else { "" };
+        let ask = run
+            .ask(&hub, &operation.id, target)
+            .header("channelName", &name);
+        let ask = ask.header(
+            "content-type",
+            if operation.path.ends_with("bulk") {
+                PARTS
+            } else {
+                "application/json"
+            },
+        );
+        ask.body(Value::Null.to_string()).expect(403).await;
+    }
+}
