@@ -21,14 +21,14 @@ use tokio::task::JoinHandle;
 pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
 use self::opener::Opener;
-use self::running::{Running, repair, upkeep};
+use self::running::{Running, repair, trim, upkeep};
 use self::settings::{
     api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
 };
 use crate::channel::config::Defaults;
 use crate::channel::{
     ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService,
-    WriteSettings, Writes,
+    Trimmer, WriteSettings, Writes,
 };
 use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService, RingView};
 use crate::config::Config;
@@ -176,6 +176,8 @@ pub async fn run(
     if let Some((running, confirming)) = &mut started {
         let mut upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
         let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
+        let period = Duration::from_secs(config.channel.max_items_minutes * 60);
+        let mut trimming = tokio::spawn(trim(Arc::clone(&running.trimmer), period));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
@@ -183,7 +185,9 @@ pub async fn run(
             _ = &mut upkeep => Some(NodeError::Ended { what: "the upkeep of the node" }),
             _ = confirming => Some(NodeError::Ended { what: "the confirming of the ring" }),
             _ = &mut repairing => Some(NodeError::Ended { what: "the repair" }),
+            _ = &mut trimming => Some(NodeError::Ended { what: "the counting of items" }),
         };
+        trimming.abort();
         repairing.abort();
         upkeep.abort();
         // It may be about to open the store again, which is then to be closed like any other.
@@ -398,18 +402,19 @@ impl Starting<'_> {
             .enter(Phase::Warming("opening the store".to_owned()));
         let opened = opener.open(began).await?;
         self.local.set(Arc::clone(&opened.replica));
+        let trimmer = Trimmer::new(Arc::clone(&channels), Arc::clone(&reads), Arc::clone(&writes));
+        let trimmer = Arc::new(trimmer);
         api.open(Core {
-            channels: Arc::clone(&channels),
+            channels,
             writes,
-            reads: Arc::clone(&reads),
+            reads,
         });
         let running = Running {
             opener: Arc::new(opener),
             warming: Mutex::default(),
             local: Arc::clone(self.local),
             life: Arc::clone(self.life),
-            channels,
-            reads,
+            trimmer,
             cluster: Arc::clone(cluster),
             confirming: confirming.abort_handle(),
         };

@@ -327,6 +327,9 @@ settings! {
         /// Whether channels are protected: new ones are unless they say otherwise, and none can be
         /// deleted but by a caller on the same machine.
         protect: bool = false, Switch;
+        /// How often the items of channels that keep a number of them are counted, and the older
+        /// ones given up.
+        max_items_minutes: u64 = 60, minutes(1, 720);
         /// A single item of at least this size counts as a large item.
         large_item_bytes: u64 = 40 * MIB, size(KIB, ITEM_MAX);
     }

@@ -10,7 +10,7 @@ use crate::cluster::{
     ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
     VersionedRings,
 };
-use crate::env::SystemClock;
+use crate::env::{Millis, SystemClock};
 
 /// Coordination whose next answer about a channel can be held back once it is known.
 struct Slow {
@@ -255,6 +255,7 @@ fn the_cache_takes_no_step_back() {
             id: ChannelId(id),
             version,
             config,
+            kept_from: ItemKey::MIN,
         }
     };
     let mut cache = Cache::default();

@@ -1,0 +1,143 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::channel::config::{ConfigUpdate, Defaults, Storage, create};
+
+const DAY: i64 = 86_400_000;
+const GRACE: i64 = 15 * 60_000;
+const NOW: Millis = Millis::new(1_790_000_000_000);
+
+fn config(json: &str, created: Millis) -> ChannelConfig {
+    let update = ConfigUpdate::parse(json.as_bytes()).unwrap();
+    create(&update, Some("c"), &Defaults::default(), created).unwrap()
+}
+
+fn channel(json: &str, kept_from: ItemKey) -> Channel {
+    Channel {
+        id: ChannelId(7),
+        version: 3,
+        config: config(json, Millis::new(0)),
+        kept_from,
+    }
+}
+
+fn ago(millis: i64) -> ItemKey {
+    ItemKey::first_of(NOW.minus(millis))
+}
+
+#[test]
+fn a_channel_begins_where_its_retention_and_its_floor_say() {
+    let min = ItemKey::MIN;
+    for (json, kept_from, listed, found) in [
+        (r#"{"ttlDays": 2}"#, min, ago(2 * DAY), ago(2 * DAY + GRACE)),
+        ("{}", min, ago(120 * DAY), ago(120 * DAY + GRACE)),
+        // A retention that was forced to 0 hides nothing.
+        (r#"{"keepForever": true, "ttlDays": 1, "maxItems": 3}"#, min, min, min),
+        (r#"{"maxItems": 3}"#, min, min, min),
+        // What was given up by number has no grace, and stays given up.
+        (r#"{"maxItems": 3}"#, ago(5), ago(5), ago(5)),
+        (r#"{"keepForever": true}"#, ago(5), ago(5), ago(5)),
+        (r#"{"ttlDays": 2}"#, ago(5), ago(5), ago(5)),
+        (r#"{"ttlDays": 2}"#, ago(3 * DAY), ago(2 * DAY), ago(2 * DAY + GRACE)),
+    ] {
+        let channel = channel(json, kept_from);
+        assert_eq!(floor(&channel, NOW), listed, "{json}");
+        assert_eq!(grace_floor(&channel, NOW), found, "{json}");
+    }
+}
+
+#[test]
+fn no_change_of_retention_brings_an_item_back() {
+    let day = |days: i64| ago(days * DAY);
+    let young = NOW.minus(DAY);
+    let old = NOW.minus(500 * DAY);
+    let min = ItemKey::MIN;
+    for (created, before, after, kept) in [
+        (old, r#"{"ttlDays": 2}"#, r#"{"ttlDays": 9}"#, day(2)),
+        (old, r#"{"ttlDays": 2}"#, r#"{"keepForever": true}"#, day(2)),
+        (old, r#"{"ttlDays": 2}"#, r#"{"maxItems": 9}"#, day(2)),
+        // It reaches no further back.
+        (old, r#"{"ttlDays": 9}"#, r#"{"ttlDays": 2}"#, min),
+        (old, r#"{"maxItems": 9}"#, r#"{"ttlDays": 2}"#, min),
+        (old, r#"{"ttlDays": 9}"#, r#"{"ttlDays": 9, "description": "d"}"#, min),
+        // Nothing had gone yet, and what is older than the channel may be written some day.
+        (young, r#"{"ttlDays": 2}"#, r#"{"keepForever": true}"#, min),
+        (old, r#"{"ttlDays": 2}"#, r#"{"mutableTime": "2024-05-01"}"#, min),
+    ] {
+        for kept_from in [min, day(400), day(1)] {
+            let mut existing = channel(before, kept_from);
+            existing.config = config(before, created);
+            let found = kept_after(&existing, &config(after, created), NOW);
+            assert_eq!(found, kept.max(kept_from), "{before} to {after}");
+        }
+    }
+}
+
+fn key() -> impl Strategy<Value = ItemKey> {
+    let suffix = "[0-9A-Za-z]{0,12}".prop_map(|text| match text.as_str() {
+        "" => Suffix::EMPTY,
+        text => Suffix::parse(text).unwrap(),
+    });
+    let of = |(millis, suffix)| ItemKey::new(Millis::new(millis), suffix);
+    let some = (-1_000_000_000_000i64..4_000_000_000_000, suffix).prop_map(of);
+    prop_oneof![Just(ItemKey::MIN), some]
+}
+
+proptest! {
+    #[test]
+    fn what_is_stored_is_read_back(kept_from in key(), days in 1u64..500) {
+        let mut stored = channel("{}", kept_from);
+        stored.config.ttl_days = days;
+        prop_assert_eq!(&read(&record(&stored)).unwrap(), &stored);
+        // A version that does not know of the floor reads the configuration all the same.
+        let config: ChannelConfig = serde_json::from_slice(&record(&stored).data).unwrap();
+        prop_assert_eq!(config, stored.config);
+    }
+
+    #[test]
+    fn whatever_changes_no_floor_goes_down(
+        kept_from in key(),
+        retentions in proptest::collection::vec(
+            prop_oneof![
+                (1u64..40).prop_map(|days| (days, 0, false)),
+                (1u32..40).prop_map(|items| (0, items, false)),
+                Just((0, 0, true)),
+            ],
+            1..8,
+        ),
+    ) {
+        let mut at = channel("{}", kept_from);
+        let mut now = NOW;
+        for (ttl_days, max_items, keep_forever) in retentions {
+            let before = floor(&at, now);
+            let config = ChannelConfig {
+                ttl_days,
+                max_items,
+                keep_forever,
+                tags: BTreeSet::new(),
+                storage: Storage::Batch,
+                ..at.config.clone()
+            };
+            at.kept_from = kept_after(&at, &config, now);
+            at.config = config;
+            prop_assert!(floor(&at, now) >= before);
+            prop_assert!(grace_floor(&at, now) <= floor(&at, now));
+            now = now.plus(3_600_000);
+        }
+    }
+}
+
+#[test]
+fn a_floor_that_is_none_is_not_taken_for_one() {
+    let good = record(&channel("{}", ItemKey::MIN));
+    let text = String::from_utf8(good.data.clone()).unwrap();
+    assert!(!text.contains("keptFrom"), "{text}");
+    for bad in [r#""x""#, r#"[1]"#, r#"[1, "a!b"]"#, r#"["1", "a"]"#] {
+        let text = format!("{},\"keptFrom\":{bad}}}", text.trim_end_matches('}'));
+        let data = text.into_bytes();
+        let wrong = read(&ChannelRecord { data, ..good.clone() });
+        assert!(matches!(wrong, Err(ChannelError::Unreadable { .. })), "{bad}");
+    }
+}
