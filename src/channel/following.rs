@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::registry::{ChannelError, Channels};
 use super::retention::{grace_floor, read, record};
-use crate::cluster::{ChannelBook, ChannelNews, KnownChannels};
+use crate::cluster::{ChannelBook, ChannelNews, CoordinationError, KnownChannels};
 use crate::item::ItemKey;
 
 /// Channels read at the same time.
@@ -57,6 +57,18 @@ impl Channels {
                 }
             }
         }
+    }
+
+    /// Reads all channels again, now, and takes up what has changed.
+    ///
+    /// # Errors
+    /// [`ChannelError`] if some could not be read.
+    pub async fn refresh(self: &Arc<Self>) -> Result<(), ChannelError> {
+        if self.reload().await? {
+            return Ok(());
+        }
+        let reason = "some channels could not be read".to_owned();
+        Err(CoordinationError::Unavailable { reason }.into())
     }
 
     /// Reads all channels, and takes up what has changed; `false` if some could not be.

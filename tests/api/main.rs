@@ -37,6 +37,7 @@ mod ordering;
 mod parameters;
 mod periods;
 mod read_only;
+mod retention;
 mod root;
 mod seconds;
 mod spelling;

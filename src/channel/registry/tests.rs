@@ -96,6 +96,18 @@ impl Coordination for Slow {
         self.inner.lock_keeper().await
     }
 
+    async fn lock_shutdown(&self, holder: &str) -> Answer<Option<String>> {
+        self.inner.lock_shutdown(holder).await
+    }
+
+    async fn shutdown_lock(&self) -> Answer<Option<String>> {
+        self.inner.shutdown_lock().await
+    }
+
+    async fn reset_shutdown_lock(&self) -> Answer<()> {
+        self.inner.reset_shutdown_lock().await
+    }
+
     fn link(&self) -> watch::Receiver<Link> {
         self.inner.link()
     }

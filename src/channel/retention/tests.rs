@@ -34,13 +34,23 @@ fn a_channel_begins_where_its_retention_and_its_floor_say() {
         (r#"{"ttlDays": 2}"#, min, ago(2 * DAY), ago(2 * DAY + GRACE)),
         ("{}", min, ago(120 * DAY), ago(120 * DAY + GRACE)),
         // A retention that was forced to 0 hides nothing.
-        (r#"{"keepForever": true, "ttlDays": 1, "maxItems": 3}"#, min, min, min),
+        (
+            r#"{"keepForever": true, "ttlDays": 1, "maxItems": 3}"#,
+            min,
+            min,
+            min,
+        ),
         (r#"{"maxItems": 3}"#, min, min, min),
         // What was given up by number has no grace, and stays given up.
         (r#"{"maxItems": 3}"#, ago(5), ago(5), ago(5)),
         (r#"{"keepForever": true}"#, ago(5), ago(5), ago(5)),
         (r#"{"ttlDays": 2}"#, ago(5), ago(5), ago(5)),
-        (r#"{"ttlDays": 2}"#, ago(3 * DAY), ago(2 * DAY), ago(2 * DAY + GRACE)),
+        (
+            r#"{"ttlDays": 2}"#,
+            ago(3 * DAY),
+            ago(2 * DAY),
+            ago(2 * DAY + GRACE),
+        ),
     ] {
         let channel = channel(json, kept_from);
         assert_eq!(floor(&channel, NOW), listed, "{json}");
@@ -61,10 +71,20 @@ fn no_change_of_retention_brings_an_item_back() {
         // It reaches no further back.
         (old, r#"{"ttlDays": 9}"#, r#"{"ttlDays": 2}"#, min),
         (old, r#"{"maxItems": 9}"#, r#"{"ttlDays": 2}"#, min),
-        (old, r#"{"ttlDays": 9}"#, r#"{"ttlDays": 9, "description": "d"}"#, min),
+        (
+            old,
+            r#"{"ttlDays": 9}"#,
+            r#"{"ttlDays": 9, "description": "d"}"#,
+            min,
+        ),
         // Nothing had gone yet, and what is older than the channel may be written some day.
         (young, r#"{"ttlDays": 2}"#, r#"{"keepForever": true}"#, min),
-        (old, r#"{"ttlDays": 2}"#, r#"{"mutableTime": "2024-05-01"}"#, min),
+        (
+            old,
+            r#"{"ttlDays": 2}"#,
+            r#"{"mutableTime": "2024-05-01"}"#,
+            min,
+        ),
     ] {
         for kept_from in [min, day(400), day(1)] {
             let mut existing = channel(before, kept_from);
@@ -137,7 +157,13 @@ fn a_floor_that_is_none_is_not_taken_for_one() {
     for bad in [r#""x""#, r#"[1]"#, r#"[1, "a!b"]"#, r#"["1", "a"]"#] {
         let text = format!("{},\"keptFrom\":{bad}}}", text.trim_end_matches('}'));
         let data = text.into_bytes();
-        let wrong = read(&ChannelRecord { data, ..good.clone() });
-        assert!(matches!(wrong, Err(ChannelError::Unreadable { .. })), "{bad}");
+        let wrong = read(&ChannelRecord {
+            data,
+            ..good.clone()
+        });
+        assert!(
+            matches!(wrong, Err(ChannelError::Unreadable { .. })),
+            "{bad}"
+        );
     }
 }
