@@ -46,3 +46,4 @@ mod startup;
 mod times;
 mod tls;
 mod tour;
+mod upkeep;
