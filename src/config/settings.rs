@@ -213,8 +213,8 @@ settings! {
         write_timeout_ms: u64 = 30_000, millis(1, HOUR_MS);
         /// Open connections at most; further ones wait to be accepted. Each needs a file handle.
         connections_max: usize = 20_000, count(1, 1_000_000);
-        /// Whether /health, /metrics and the read-only part of /internal answer here too, and not
-        /// only at ops.listen.
+        /// Whether /health, /metrics and /internal answer here too, and not only at ops.listen. What
+        /// changes a ring is done there alone.
         ops_routes: bool = true, Switch;
     }
 
