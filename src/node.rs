@@ -353,6 +353,8 @@ impl Starting<'_> {
                 other => break other?,
             }
         };
+        let window = millis(config.spoke.idempotency_minutes.saturating_mul(60_000));
+        channels.set_remembered(window);
         let waits = "waiting for a ring with this node, and for its confirmation".to_owned();
         self.life.enter(Phase::Joining(waits));
         // Set once, here.
@@ -428,7 +430,7 @@ impl Starting<'_> {
                 slot: NodeSlot::new(slot.number()).ok_or(NodeError::Ended {
                     what: "the supply of node slots",
                 })?,
-                dedup_window: millis(config.spoke.idempotency_minutes.saturating_mul(60_000)),
+                dedup_window: window,
                 dedup_bytes: config.spoke.idempotency_bytes,
                 patience: WRITE_DEADLINE,
                 stage_bytes: usize::try_from(config.peer.stage_bytes).unwrap_or(usize::MAX),

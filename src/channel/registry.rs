@@ -72,6 +72,8 @@ pub struct Channels {
     pub(super) news: parking_lot::Mutex<Option<broadcast::Receiver<ChannelNews>>>,
     /// For how long the name of a deleted channel rests (milliseconds).
     pub(super) rest: AtomicI64,
+    /// For how long the answer to a write is remembered (milliseconds), which takes its record.
+    pub(super) remembered: AtomicI64,
     turns: [Arc<Mutex<()>>; TURNS],
     hashing: RandomState,
 }
@@ -113,6 +115,7 @@ impl Channels {
             cache: RwLock::new(cache),
             news: parking_lot::Mutex::new(Some(news)),
             rest: AtomicI64::new(REST),
+            remembered: AtomicI64::new(0),
             turns: std::array::from_fn(|_| Arc::default()),
             hashing: RandomState::new(),
         }))

@@ -5,6 +5,7 @@
 //! stands beside its configuration in coordination and only ever goes up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,12 @@ impl Channels {
         grace_floor(channel, self.clock.now())
     }
 
+    /// Says for how long the answer to a write is remembered (milliseconds): what is younger stays in
+    /// the store, though it was given up.
+    pub fn set_remembered(&self, millis: i64) {
+        self.remembered.store(millis, Ordering::Relaxed);
+    }
+
     /// Keeps nothing of a channel below a key any more, on all nodes and for as long as it exists;
     /// gives the channel as it is then.
     ///
@@ -181,9 +188,12 @@ impl Retention for Channels {
         let Some(channel) = self.numbered(id) else {
             return Keeps::Nothing;
         };
-        // What is past retention stays readable by key for the grace; of a bulk insert the record
-        // stays as long as one of its items.
-        let floor = self.grace_floor(&channel).record_floor();
+        // What is past retention stays readable by key for the grace, a record for as long as one of
+        // its items does, and for as long as a client may ask once more what came of its write.
+        let now = self.clock.now();
+        let remembered = now.minus(self.remembered.load(Ordering::Relaxed));
+        let floor = grace_floor(&channel, now).record_floor();
+        let floor = floor.min(ItemKey::first_of(remembered));
         if floor == ItemKey::MIN {
             Keeps::All
         } else {

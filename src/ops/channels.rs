@@ -126,7 +126,9 @@ impl Node {
         };
         match channels.delete(name).await {
             Ok(()) => reply::empty(StatusCode::ACCEPTED),
-            Err(ChannelError::Missing { .. }) => unknown(name),
+            Err(wrong @ ChannelError::Missing { .. }) => {
+                reply::text(StatusCode::NOT_FOUND, wrong.to_string())
+            }
             Err(wrong) => reply::channel_error(&wrong),
         }
     }
@@ -138,7 +140,15 @@ impl Node {
         };
         let trimmed = match working.trimmer.trim(name).await {
             Ok(trimmed) => trimmed,
-            Err(TrimError::Channel(ChannelError::Missing { .. })) => return unknown(name),
+            Err(TrimError::Channel(wrong @ ChannelError::Missing { .. })) => {
+                return reply::error(
+                    StatusCode::NOT_FOUND,
+                    &wrong.to_string(),
+                    Some("channel"),
+                    Some(name),
+                    Some("the name of a channel that exists"),
+                );
+            }
             Err(wrong @ TrimError::NoLimit { .. }) => {
                 return reply::error(
                     StatusCode::BAD_REQUEST,
@@ -249,11 +259,6 @@ async fn newest(reads: &Reads, channel: &Channel) -> Result<Option<Millis>, Quer
     };
     let page = reads.page(channel, &query).await?;
     Ok(page.keys.first().map(|key| key.millis))
-}
-
-/// The answer about a channel that does not exist.
-fn unknown(name: &str) -> Reply {
-    reply::text(StatusCode::NOT_FOUND, format!("there is no channel {name}"))
 }
 
 /// A segment of a path, percent-encoded.

@@ -71,14 +71,11 @@ async fn only(cluster: &Cluster, gone: &[Key], kept: &[Key]) -> Outcome<()> {
         let client = hub.client();
         let path = format!("/channel/{CHANNEL}/earliest/100");
         let mut listed = Vec::new();
-        let seen = until(
-            &format!("hub {number} lists what is kept"),
-            PATIENCE,
-            async || {
-                listed = client.list(&path, true).await.ok()?.0;
-                (listed == kept).then_some(())
-            },
-        );
+        let what = format!("hub {number} lists what is kept");
+        let seen = until(&what, PATIENCE, async || {
+            listed = client.list(&path, true).await.ok()?.0;
+            (listed == kept).then_some(())
+        });
         seen.await
             .map_err(|failure| Failure(format!("{failure}: {listed:?} and not {kept:?}")))?;
         let (unstable, _) = client.list(&format!("{path}?stable=false"), true).await?;

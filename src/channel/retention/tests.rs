@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::channel::config::{ConfigUpdate, Defaults, Storage, create};
+use crate::cluster::{Coordination, EmbeddedCoordination};
+use crate::env::{HubClock, ManualClock};
 
 const DAY: i64 = 86_400_000;
 const GRACE: i64 = 15 * 60_000;
@@ -165,5 +167,120 @@ fn a_floor_that_is_none_is_not_taken_for_one() {
             matches!(wrong, Err(ChannelError::Unreadable { .. })),
             "{bad}"
         );
+    }
+}
+
+struct Rig {
+    _folder: tempfile::TempDir,
+    clock: Arc<HubClock>,
+    coordination: Arc<dyn Coordination>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(HubClock::start(ManualClock::new(NOW)));
+        let path = folder.path().join("coordination.redb");
+        let coordination = EmbeddedCoordination::open(&path, Arc::clone(&clock)).unwrap();
+        Self {
+            _folder: folder,
+            clock,
+            coordination: Arc::new(coordination),
+        }
+    }
+
+    /// The channels as another node would know them.
+    async fn channels(&self) -> Arc<Channels> {
+        let (coordination, clock) = (Arc::clone(&self.coordination), Arc::clone(&self.clock));
+        Channels::load(coordination, clock, Defaults::default())
+            .await
+            .unwrap()
+    }
+}
+
+fn update(json: &str) -> ConfigUpdate {
+    ConfigUpdate::parse(json.as_bytes()).unwrap()
+}
+
+fn item(millis_ago: i64, suffix: &str) -> ItemKey {
+    ItemKey::new(NOW.minus(millis_ago), Suffix::parse(suffix).unwrap())
+}
+
+#[tokio::test]
+async fn what_a_channel_keeps_from_only_goes_up_and_is_known_to_all() {
+    let rig = Rig::new();
+    let channels = rig.channels().await;
+    let made = channels
+        .put("c", &update(r#"{"maxItems": 2}"#))
+        .await
+        .unwrap();
+    assert_eq!(
+        (made.kept_from, channels.keeps(made.id)),
+        (ItemKey::MIN, Keeps::All)
+    );
+    let (low, high) = (item(9_000, "0000Ab"), item(5_000, "0000Ab000002"));
+    let kept = channels.keep_from(&made, high).await.unwrap();
+    assert_eq!((kept.kept_from, kept.version), (high, made.version + 1));
+    // The record of a bulk insert stays with the last of its items.
+    assert_eq!(channels.keeps(made.id), Keeps::From(item(5_000, "0000Ab")));
+    // Counted before, by somebody who was slower.
+    let still = channels.keep_from(&made, low).await.unwrap();
+    assert_eq!((still.kept_from, still.version), (high, kept.version));
+    let other = rig.channels().await;
+    let known = other.get("C").unwrap();
+    assert_eq!(known.kept_from, high);
+    assert_eq!(
+        (other.floor(&known), other.grace_floor(&known)),
+        (high, high)
+    );
+    // A change of the configuration leaves it as it is.
+    for change in [
+        r#"{"owner": "o"}"#,
+        r#"{"maxItems": 7}"#,
+        r#"{"keepForever": true}"#,
+    ] {
+        let changed = other.patch("c", &update(change)).await.unwrap();
+        assert_eq!(changed.kept_from, high, "{change}");
+    }
+    // By a number that does not hold any more nothing is given up.
+    let stale = channels.keep_from(&made, item(1, "a")).await;
+    let conflict = ChannelError::Coordination(CoordinationError::Conflict);
+    assert_eq!(stale.unwrap_err().to_string(), conflict.to_string());
+    // Nor of another channel of that name.
+    channels.delete("c").await.unwrap();
+    let again = channels
+        .put("c", &update(r#"{"maxItems": 2}"#))
+        .await
+        .unwrap();
+    assert_eq!(again.kept_from, ItemKey::MIN);
+    let gone = channels.keep_from(&made, item(1, "a")).await;
+    assert!(
+        matches!(gone, Err(ChannelError::Missing { .. })),
+        "{gone:?}"
+    );
+    assert_eq!(
+        rig.channels().await.get("c").unwrap().kept_from,
+        ItemKey::MIN
+    );
+    assert_eq!(channels.keeps(made.id), Keeps::Nothing);
+}
+
+#[tokio::test]
+async fn a_write_that_may_be_asked_for_again_stays_in_the_store() {
+    let rig = Rig::new();
+    let channels = rig.channels().await;
+    let made = channels
+        .put("c", &update(r#"{"maxItems": 2}"#))
+        .await
+        .unwrap();
+    channels.set_remembered(60_000);
+    for (floor, keeps) in [
+        (item(70_000, "a"), item(70_000, "a")),
+        (item(5, "b"), ago(60_000)),
+    ] {
+        channels.keep_from(&made, floor).await.unwrap();
+        assert_eq!(channels.keeps(made.id), Keeps::From(keeps));
+        let channel = channels.get("c").unwrap();
+        assert_eq!(channels.grace_floor(&channel), floor);
     }
 }
