@@ -156,9 +156,8 @@ async fn the_items_of_a_bulk_insert_are_counted_one_by_one() {
     let hub = Hub::shared().await;
     let name = hub.channel_with("counted", &json!({"maxItems": 4})).await;
     let mut urls = vec![hub.insert(&name, "first").await];
-    let body: String = (0..5)
-        .map(|n| format!("--b\r\nContent-Type: text/plain\r\n\r\nitem {n}\r\n"))
-        .collect();
+    let part = |n| format!("--b\r\nContent-Type: text/plain\r\n\r\nitem {n}\r\n");
+    let body = (0..5).map(part).collect::<Vec<_>>().concat();
     let path = format!("/channel/{name}/bulk");
     let bulk = hub
         .ask(Method::POST, &path)

@@ -10,6 +10,7 @@ use crate::client::{Answer, Client, Content};
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::faults::{Bar, PATIENCE};
+use crate::hub::Hub;
 use crate::item::{ItemName, Key};
 use crate::wait::until;
 
@@ -118,7 +119,7 @@ async fn insert(client: &Client, numbers: std::ops::Range<u32>) -> Outcome<Vec<K
 /// A channel is brought down through one hub; gives through how many changes it stayed so.
 async fn trimmed(cluster: &mut Cluster) -> Outcome<usize> {
     channel(cluster, 1, CHANNEL).await?;
-    let [one, two, three] = [1, 2, 3].map(|number| cluster.hub(number).map(|hub| hub.client()));
+    let [one, two, three] = [1, 2, 3].map(|number| cluster.hub(number).map(Hub::client));
     let (one, two, three) = (one?, two?, three?);
     configure(&one, json!({"keepForever": false, "maxItems": KEPT})).await?;
     let mut keys = insert(&two, 0..20).await?;
@@ -195,7 +196,7 @@ async fn pages(cluster: &Cluster) -> Outcome<()> {
 
 async fn one_leaves_at_a_time(cluster: &mut Cluster) -> Outcome<()> {
     const PATH: &str = "/internal/shutdown";
-    let [one, two, three] = [1, 2, 3].map(|number| cluster.hub(number).map(|hub| hub.client()));
+    let [one, two, three] = [1, 2, 3].map(|number| cluster.hub(number).map(Hub::client));
     let (one, two, three) = (one?, two?, three?);
     let holder = async |client: &Client| -> Outcome<Value> {
         let (status, body) = ask(client, Method::GET, PATH).await?;
