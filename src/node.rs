@@ -21,13 +21,13 @@ use tokio::task::JoinHandle;
 pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
 use self::opener::Opener;
-use self::running::{Running, repair, upkeep};
+use self::running::{Running, repair, trim, upkeep};
 use self::settings::{
     api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
 };
 use crate::channel::config::Defaults;
 use crate::channel::{
-    ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService,
+    ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService, Trimmer,
     WriteSettings, Writes,
 };
 use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService, RingView};
@@ -38,7 +38,7 @@ use crate::http::body::Inflight;
 use crate::http::links::Authority;
 use crate::item::NodeSlot;
 use crate::metric;
-use crate::ops::{AdminGate, Membership, Node, NodeFacts, Others};
+use crate::ops::{AdminGate, Leaving, Membership, Node, NodeFacts, Others, TimeSource, Working};
 use crate::spoke::accept::Limits;
 use crate::spoke::{ReplicaSettings, StoreId};
 
@@ -86,6 +86,9 @@ pub async fn run(
     let local = Arc::new(LocalReplica::default());
     let membership = Arc::new(Membership::default());
     let channels = Arc::new(OnceLock::new());
+    let working = Arc::new(OnceLock::new());
+    let leaving = Leaving::default();
+    let stop = either(stop, leaving.watch());
     let inflight = Inflight::new(config.limits.inflight_bytes);
     let tls = tls_acceptor(&config)?;
 
@@ -103,6 +106,10 @@ pub async fn run(
         .ok_or(NodeError::Ended {
             what: "the supply of names",
         })?;
+    let path = folder.join("time-source");
+    let time = TimeSource::read(path.clone());
+    let time = time.map_err(|source| NodeError::Folder { path, source })?;
+    let traces = Arc::default();
     let node = Arc::new(Node {
         facts: NodeFacts {
             version: VERSION,
@@ -110,6 +117,7 @@ pub async fn run(
             started: clock.now(),
             durability: durability(&config),
             read_only: config.node.read_only,
+            protect: config.channel.protect,
             tls: tls.is_some(),
             grace_seconds: config.ring.grace_seconds,
             properties: properties(&config),
@@ -122,6 +130,10 @@ pub async fn run(
         others: Others::default(),
         admin: AdminGate::read(config.ops.admin_token_file.as_deref())?,
         channels: Arc::clone(&channels),
+        working: Arc::clone(&working),
+        traces: Arc::clone(&traces),
+        leaving,
+        time,
         inflight: inflight.clone(),
         metrics: metrics.clone(),
     });
@@ -131,6 +143,7 @@ pub async fn run(
         inflight,
         Arc::clone(&life),
         Arc::clone(&node) as Arc<dyn Operations>,
+        traces,
         random.next_u64() as u32,
     );
 
@@ -158,6 +171,7 @@ pub async fn run(
         local: &local,
         membership: &membership,
         channels: &channels,
+        working: &working,
         public: &node_name,
         peer_listener,
         stopped: edges_stopped.clone(),
@@ -176,6 +190,8 @@ pub async fn run(
     if let Some((running, confirming)) = &mut started {
         let mut upkeep = tokio::spawn(upkeep(Arc::clone(running), metrics));
         let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
+        let period = Duration::from_secs(config.channel.max_items_minutes * 60);
+        let mut trimming = tokio::spawn(trim(Arc::clone(&running.trimmer), period));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
@@ -183,7 +199,9 @@ pub async fn run(
             _ = &mut upkeep => Some(NodeError::Ended { what: "the upkeep of the node" }),
             _ = confirming => Some(NodeError::Ended { what: "the confirming of the ring" }),
             _ = &mut repairing => Some(NodeError::Ended { what: "the repair" }),
+            _ = &mut trimming => Some(NodeError::Ended { what: "the counting of items" }),
         };
+        trimming.abort();
         repairing.abort();
         upkeep.abort();
         // It may be about to open the store again, which is then to be closed like any other.
@@ -232,6 +250,34 @@ async fn superseded(membership: &Membership) -> NodeError {
     }
 }
 
+/// What the process was told, or else an operator asked of the node: to drain.
+fn either(
+    mut told: watch::Receiver<Stop>,
+    mut asked: watch::Receiver<bool>,
+) -> watch::Receiver<Stop> {
+    let (both, merged) = watch::channel(*told.borrow());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Ok(()) = told.changed() => {
+                    both.send_replace(*told.borrow_and_update());
+                }
+                Ok(()) = asked.changed() => {
+                    both.send_if_modified(|stop| {
+                        let news = *stop == Stop::No && *asked.borrow_and_update();
+                        if news {
+                            *stop = Stop::Drain;
+                        }
+                        news
+                    });
+                }
+                () = both.closed() => return,
+            }
+        }
+    });
+    merged
+}
+
 /// Waits until the node is asked to stop, and then as long as that says.
 async fn wait_for_stop(config: &Config, life: &Life, mut stop: watch::Receiver<Stop>) {
     // The sender outlives the node.
@@ -258,6 +304,7 @@ struct Starting<'a> {
     local: &'a Arc<LocalReplica>,
     membership: &'a Membership,
     channels: &'a Arc<OnceLock<Arc<Channels>>>,
+    working: &'a OnceLock<Working>,
     /// `host:port` of the listener for clients.
     public: &'a str,
     /// The listener for other members, in a cluster.
@@ -306,6 +353,8 @@ impl Starting<'_> {
                 other => break other?,
             }
         };
+        let window = millis(config.spoke.idempotency_minutes.saturating_mul(60_000));
+        channels.set_remembered(window);
         let waits = "waiting for a ring with this node, and for its confirmation".to_owned();
         self.life.enter(Phase::Joining(waits));
         // Set once, here.
@@ -381,7 +430,7 @@ impl Starting<'_> {
                 slot: NodeSlot::new(slot.number()).ok_or(NodeError::Ended {
                     what: "the supply of node slots",
                 })?,
-                dedup_window: millis(config.spoke.idempotency_minutes.saturating_mul(60_000)),
+                dedup_window: window,
                 dedup_bytes: config.spoke.idempotency_bytes,
                 patience: WRITE_DEADLINE,
                 stage_bytes: usize::try_from(config.peer.stage_bytes).unwrap_or(usize::MAX),
@@ -398,18 +447,28 @@ impl Starting<'_> {
             .enter(Phase::Warming("opening the store".to_owned()));
         let opened = opener.open(began).await?;
         self.local.set(Arc::clone(&opened.replica));
-        api.open(Core {
-            channels: Arc::clone(&channels),
-            writes,
+        let trimmer = Trimmer::new(
+            Arc::clone(&channels),
+            Arc::clone(&reads),
+            Arc::clone(&writes),
+        );
+        let trimmer = Arc::new(trimmer);
+        // Set once, here.
+        let _ = self.working.set(Working {
             reads: Arc::clone(&reads),
+            trimmer: Arc::clone(&trimmer),
+        });
+        api.open(Core {
+            channels,
+            writes,
+            reads,
         });
         let running = Running {
             opener: Arc::new(opener),
             warming: Mutex::default(),
             local: Arc::clone(self.local),
             life: Arc::clone(self.life),
-            channels,
-            reads,
+            trimmer,
             cluster: Arc::clone(cluster),
             confirming: confirming.abort_handle(),
         };

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use cluster_tests::faults::Bar;
-use cluster_tests::scenarios::{everywhere, health, recover, restart, rivals, sequence, zookeeper};
+use cluster_tests::scenarios::{
+    everywhere, health, recover, restart, rivals, sequence, upkeep, zookeeper,
+};
 
 fn met(bar: &Bar) {
     println!("{bar}");
@@ -122,4 +124,9 @@ async fn an_operator_goes_on_without_hubs_that_are_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_goes_on_where_the_whole_ring_is_gone() {
     met(&recover::alone().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_trim_channels_and_hubs_leave_one_at_a_time() {
+    met(&upkeep::rehearse().await);
 }

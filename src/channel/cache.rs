@@ -6,7 +6,6 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::registry::Channel;
-use crate::item::ItemKey;
 use crate::spoke::ChannelId;
 
 /// Deleted channels remembered, at the most.
@@ -16,8 +15,6 @@ const DROPPED: usize = 10_000;
 pub(super) struct Cache {
     by_name: HashMap<Arc<str>, Arc<Channel>>,
     by_id: HashMap<ChannelId, Arc<Channel>>,
-    /// For channels that keep a number of items: the lowest key that is kept, as last counted.
-    counted: HashMap<ChannelId, ItemKey>,
     /// The numbers of channels that went, so that nobody who has not heard brings them back.
     dropped: HashMap<Arc<str>, ChannelId>,
     /// The sum of what tells each channel from any other.
@@ -59,14 +56,10 @@ impl Cache {
             }
             self.digest = self.digest.wrapping_sub(print(known));
             if known.id != channel.id {
-                self.counted.remove(&known.id);
                 self.by_id.remove(&known.id);
             }
         }
         let channel = Arc::new(channel);
-        if channel.config.max_items == 0 {
-            self.counted.remove(&channel.id);
-        }
         self.digest = self.digest.wrapping_add(print(&channel));
         self.by_id.insert(channel.id, Arc::clone(&channel));
         let name: Arc<str> = channel.config.name.key().into();
@@ -89,7 +82,6 @@ impl Cache {
         if let Some((name, channel)) = self.by_name.remove_entry(name) {
             self.digest = self.digest.wrapping_sub(print(&channel));
             self.by_id.remove(&channel.id);
-            self.counted.remove(&channel.id);
             self.remember(name, channel.id);
         }
     }
@@ -128,17 +120,5 @@ impl Cache {
     /// What tells whether two nodes know the same channels.
     pub(super) fn digest(&self) -> u64 {
         self.digest
-    }
-
-    /// The lowest key that a channel keeps by number, as last counted.
-    pub(super) fn lowest_counted(&self, id: ChannelId) -> Option<ItemKey> {
-        self.counted.get(&id).copied()
-    }
-
-    /// Takes up what was counted; of no consequence if the channel is gone.
-    pub(super) fn set_counted(&mut self, id: ChannelId, lowest: ItemKey) {
-        if self.by_id.contains_key(&id) {
-            self.counted.insert(id, lowest);
-        }
     }
 }

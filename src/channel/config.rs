@@ -59,7 +59,8 @@ pub struct ChannelConfig {
     /// kept by another rule.
     ///
     /// It is enforced from time to time, not at each write: a channel may hold and list more items
-    /// than this for some hours, and no time follows from it below which nothing is listed.
+    /// than this for some hours. What was given up then stays given up, whatever the retention
+    /// becomes; [`Channel::kept_from`](super::Channel::kept_from) says where that ends.
     pub max_items: u32,
     /// Whether no item is ever removed for its age or number.
     pub keep_forever: bool,

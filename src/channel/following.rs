@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use super::registry::{ChannelError, Channels, read, record};
-use crate::cluster::{ChannelBook, ChannelNews, KnownChannels};
+use super::registry::{ChannelError, Channels};
+use super::retention::{grace_floor, read, record};
+use crate::cluster::{ChannelBook, ChannelNews, CoordinationError, KnownChannels};
+use crate::item::ItemKey;
 
 /// Channels read at the same time.
 const AT_ONCE: usize = 32;
@@ -55,6 +57,18 @@ impl Channels {
                 }
             }
         }
+    }
+
+    /// Reads all channels again, now, and takes up what has changed.
+    ///
+    /// # Errors
+    /// [`ChannelError`] if some could not be read.
+    pub async fn refresh(self: &Arc<Self>) -> Result<(), ChannelError> {
+        if self.reload().await? {
+            return Ok(());
+        }
+        let reason = "some channels could not be read".to_owned();
+        Err(CoordinationError::Unavailable { reason }.into())
     }
 
     /// Reads all channels, and takes up what has changed; `false` if some could not be.
@@ -131,8 +145,11 @@ impl ChannelBook for Channels {
         let cache = self.cache.read();
         let mut longest = 0;
         for channel in cache.all() {
-            let floor = channel.config.grace_floor(now)?;
-            longest = longest.max(now.get().saturating_sub(floor.get()));
+            let floor = grace_floor(channel, now);
+            if floor == ItemKey::MIN {
+                return None;
+            }
+            longest = longest.max(now.get().saturating_sub(floor.millis.get()));
         }
         Some(longest)
     }

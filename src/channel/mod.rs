@@ -2,7 +2,8 @@
 //!
 //! [`Channels`] is what exists; [`Writes`] turns a payload into a key, by way of a coordinator and
 //! the accept rule; [`Reads`] turns a range into keys, by way of a read quorum and the stable
-//! bound, also where there is one replica. Configuration ([`config`], [`name`]) and merging
+//! bound, also where there is one replica; [`Trimmer`] sees to it that a channel keeps no more items
+//! than its configuration says. Configuration ([`config`], [`name`]) and merging
 //! ([`merge`]) are pure.
 
 mod cache;
@@ -15,8 +16,10 @@ mod placement;
 mod read;
 mod registry;
 mod repair;
+mod retention;
 mod service;
 mod spoke_handle;
+mod trimming;
 mod walk;
 mod write;
 
@@ -26,5 +29,6 @@ pub use registry::{Channel, ChannelError, Channels, is_name};
 pub use repair::{Part, Repair, Warmed};
 pub use service::ReplicaService;
 pub use spoke_handle::LocalReplica;
+pub use trimming::{TrimError, Trimmer};
 pub use walk::{Walk, WalkError, WalkQuery};
 pub use write::{InsertError, WriteSettings, Writes, is_full, keyed_write_id};

@@ -14,10 +14,11 @@ use super::cache::Cache;
 
 use super::config::{ChannelConfig, ConfigError, ConfigUpdate, Defaults, create, merge, name_of};
 use super::name::ChannelName;
+use super::retention::{kept_after, read, write};
 use crate::cluster::{ChannelNews, ChannelRecord, Coordination, CoordinationError, Tombstone};
-use crate::env::{HubClock, Millis};
+use crate::env::HubClock;
 use crate::item::ItemKey;
-use crate::spoke::{ChannelId, Keeps, Retention};
+use crate::spoke::ChannelId;
 
 /// A channel as it was when it was looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub struct Channel {
     pub version: u64,
     /// Its configuration.
     pub config: ChannelConfig,
+    /// Nothing below this key is in it any more, whatever its configuration says: it only ever goes
+    /// up, so that no change of retention brings an item back.
+    pub kept_from: ItemKey,
 }
 
 /// Why a channel was not changed.
@@ -68,6 +72,8 @@ pub struct Channels {
     pub(super) news: parking_lot::Mutex<Option<broadcast::Receiver<ChannelNews>>>,
     /// For how long the name of a deleted channel rests (milliseconds).
     pub(super) rest: AtomicI64,
+    /// For how long the answer to a write is remembered (milliseconds), which takes its record.
+    pub(super) remembered: AtomicI64,
     turns: [Arc<Mutex<()>>; TURNS],
     hashing: RandomState,
 }
@@ -83,7 +89,7 @@ const TURN: Duration = Duration::from_secs(5);
 const REST: i64 = 11_000;
 
 /// How many times a change is tried again when somebody else was faster.
-const TRIES: usize = 20;
+pub(super) const TRIES: usize = 20;
 
 impl Channels {
     /// Reads all channels.
@@ -109,6 +115,7 @@ impl Channels {
             cache: RwLock::new(cache),
             news: parking_lot::Mutex::new(Some(news)),
             rest: AtomicI64::new(REST),
+            remembered: AtomicI64::new(0),
             turns: std::array::from_fn(|_| Arc::default()),
             hashing: RandomState::new(),
         }))
@@ -306,33 +313,9 @@ impl Channels {
         })
     }
 
-    /// The lowest key of a channel that is listed: what lies below is past its retention.
-    pub fn floor(&self, channel: &Channel) -> ItemKey {
-        let by_time = channel
-            .config
-            .floor(self.clock.now())
-            .map_or(ItemKey::MIN, ItemKey::first_of);
-        if channel.config.max_items == 0 {
-            return by_time;
-        }
-        let counted = self.cache.read().lowest_counted(channel.id);
-        counted.unwrap_or(ItemKey::MIN).max(by_time)
-    }
-
-    /// The lowest key of a channel that can still be read by its key.
-    pub fn grace_floor(&self, channel: &Channel) -> ItemKey {
-        let floor = channel.config.grace_floor(self.clock.now());
-        floor.map_or(ItemKey::MIN, ItemKey::first_of)
-    }
-
-    /// Takes up what is the lowest key that a channel keeps by number.
-    pub fn counted(&self, id: ChannelId, lowest: ItemKey) {
-        self.cache.write().set_counted(id, lowest);
-    }
-
     /// Does something about a name once what was begun before is done, and to its end even if whoever
     /// asked for it has gone: coordination may have done its part by then.
-    async fn in_turn<T, F>(
+    pub(super) async fn in_turn<T, F>(
         self: &Arc<Self>,
         key: String,
         work: impl FnOnce(Arc<Self>, String) -> F,
@@ -359,7 +342,7 @@ impl Channels {
     }
 
     /// Asks coordination for a channel and takes up the answer. Only in the name's turn.
-    async fn ask(&self, key: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
+    pub(super) async fn ask(&self, key: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
         match self.coordination.channel(key).await? {
             Some(record) => self.keep(&record).map(Some),
             None => {
@@ -375,7 +358,7 @@ impl Channels {
         name: Option<&str>,
     ) -> Result<Arc<Channel>, ChannelError> {
         let config = create(update, name, &self.defaults, self.clock.now())?;
-        let data = write(&config);
+        let data = write(&config, ItemKey::MIN);
         let key = config.name.key().to_owned();
         let tombstone = self.coordination.tombstone(&key).await?;
         if tombstone.is_some_and(|tombstone| self.rests_for(tombstone) > 0) {
@@ -416,67 +399,23 @@ impl Channels {
         existing: &Channel,
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
-        let config = merge(&existing.config, update, self.clock.now())?;
+        let now = self.clock.now();
+        let config = merge(&existing.config, update, now)?;
         if config == existing.config {
             return Ok(Arc::new(existing.clone()));
         }
-        let (key, data) = (config.name.key().to_owned(), write(&config));
+        let data = write(&config, kept_after(existing, &config, now));
+        let key = config.name.key().to_owned();
         let replaced = self
             .coordination
             .replace_channel(&key, existing.version, data);
         self.keep(&replaced.await?)
     }
 
-    fn keep(&self, record: &ChannelRecord) -> Result<Arc<Channel>, ChannelError> {
+    /// Takes up a channel as coordination has it. Only in the name's turn.
+    pub(super) fn keep(&self, record: &ChannelRecord) -> Result<Arc<Channel>, ChannelError> {
         let channel = read(record)?;
         Ok(self.cache.write().put(channel))
-    }
-}
-
-pub(super) fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
-    let config = serde_json::from_slice(&record.data);
-    let config: ChannelConfig = config.map_err(|error| ChannelError::Unreadable {
-        name: record.name.clone(),
-        reason: error.to_string(),
-    })?;
-    Ok(Channel {
-        id: ChannelId(record.id),
-        version: record.version,
-        config,
-    })
-}
-
-/// A channel as it is stored.
-pub(super) fn record(channel: &Channel) -> ChannelRecord {
-    ChannelRecord {
-        name: channel.config.name.key().to_owned(),
-        id: channel.id.0,
-        version: channel.version,
-        data: write(&channel.config),
-    }
-}
-
-fn write(config: &ChannelConfig) -> Vec<u8> {
-    // Strings, numbers and booleans in a struct: there is nothing in it that cannot be written.
-    serde_json::to_vec(config).unwrap_or_default()
-}
-
-impl Retention for Channels {
-    fn keeps(&self, id: ChannelId) -> Keeps {
-        let found = self.cache.read().numbered(id).cloned();
-        let Some(channel) = found else {
-            return Keeps::Nothing;
-        };
-        // What is past retention stays readable by key for the grace.
-        let floor = self.floor(&channel).min(match channel.config.ttl_days {
-            0 => ItemKey::first_of(Millis::MAX),
-            _ => self.grace_floor(&channel),
-        });
-        if floor == ItemKey::MIN {
-            Keeps::All
-        } else {
-            Keeps::From(floor)
-        }
     }
 }
 

@@ -232,6 +232,13 @@ impl Writes {
         set.iter().filter(live).collect()
     }
 
+    /// Whether this node is the one that coordinates the writes to a channel now.
+    pub fn leads(&self, channel: &Channel) -> bool {
+        let now = self.clock.now();
+        let set = self.view.replica_set(channel.config.name.key(), now);
+        self.by_order(&set).first() == Some(&self.view.own())
+    }
+
     async fn hand_to(&self, member: &Member, write: Write, alone: bool) -> Tried {
         // What is large takes longer to come and to go.
         let size = write.payload.bytes.len();

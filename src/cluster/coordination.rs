@@ -208,6 +208,16 @@ pub trait Coordination: Send + Sync {
     /// Contends for the keeper's lock, and waits until this node has it.
     async fn lock_keeper(&self) -> Result<Box<dyn KeeperLock>, CoordinationError>;
 
+    /// Takes the lock of the node that is about to leave, for as long as this node's session lasts;
+    /// gives the name of who has it, if that is another one. `holder` is this node's.
+    async fn lock_shutdown(&self, holder: &str) -> Result<Option<String>, CoordinationError>;
+
+    /// Who has that lock.
+    async fn shutdown_lock(&self) -> Result<Option<String>, CoordinationError>;
+
+    /// Takes that lock away from whoever has it.
+    async fn reset_shutdown_lock(&self) -> Result<(), CoordinationError>;
+
     /// Whether coordination can be reached.
     fn link(&self) -> watch::Receiver<Link>;
 

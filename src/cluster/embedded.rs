@@ -36,6 +36,8 @@ pub struct EmbeddedCoordination {
     news: broadcast::Sender<ChannelNews>,
     link: watch::Sender<Link>,
     registered: Mutex<Option<Incarnation>>,
+    /// Who is about to leave: this node, if any.
+    leaving: Mutex<Option<String>>,
 }
 
 fn unavailable(error: impl std::fmt::Display) -> CoordinationError {
@@ -72,6 +74,7 @@ impl EmbeddedCoordination {
             news: broadcast::Sender::new(1),
             link: watch::Sender::new(link),
             registered: Mutex::new(None),
+            leaving: Mutex::new(None),
         })
     }
 
@@ -384,6 +387,21 @@ impl Coordination for EmbeddedCoordination {
             rings: Arc::clone(&self.rings),
             members: self.members.subscribe(),
         }))
+    }
+
+    async fn lock_shutdown(&self, holder: &str) -> Result<Option<String>, CoordinationError> {
+        // There is nobody else.
+        *self.leaving.lock() = Some(holder.to_owned());
+        Ok(None)
+    }
+
+    async fn shutdown_lock(&self) -> Result<Option<String>, CoordinationError> {
+        Ok(self.leaving.lock().clone())
+    }
+
+    async fn reset_shutdown_lock(&self) -> Result<(), CoordinationError> {
+        *self.leaving.lock() = None;
+        Ok(())
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -213,8 +213,8 @@ settings! {
         write_timeout_ms: u64 = 30_000, millis(1, HOUR_MS);
         /// Open connections at most; further ones wait to be accepted. Each needs a file handle.
         connections_max: usize = 20_000, count(1, 1_000_000);
-        /// Whether /health, /metrics and the read-only part of /internal answer here too, and not
-        /// only at ops.listen.
+        /// Whether /health, /metrics and /internal answer here too, and not only at ops.listen. What
+        /// changes a ring is done there alone.
         ops_routes: bool = true, Switch;
     }
 
@@ -327,6 +327,9 @@ settings! {
         /// Whether channels are protected: new ones are unless they say otherwise, and none can be
         /// deleted but by a caller on the same machine.
         protect: bool = false, Switch;
+        /// How often the items of channels that keep a number of them are counted, and the older
+        /// ones given up.
+        max_items_minutes: u64 = 60, minutes(1, 720);
         /// A single item of at least this size counts as a large item.
         large_item_bytes: u64 = 40 * MIB, size(KIB, ITEM_MAX);
     }

@@ -54,6 +54,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("spoke.idempotency_bytes", "1048577"),
     ("channel.ttl_days", "7"),
     ("channel.protect", "true"),
+    ("channel.max_items_minutes", "5"),
     ("channel.large_item_bytes", "\"1024KiB\""),
     ("read.stable_seconds", "5"),
     ("read.direction_count_limit", "500"),

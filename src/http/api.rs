@@ -18,6 +18,7 @@ use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::source::Sources;
+use super::traces::{Traced, Traces};
 use super::{bulk, channels, items, openapi, queries, root, tags};
 use crate::channel::{Channel, Channels, Reads, Writes};
 use crate::cluster::Life;
@@ -78,6 +79,19 @@ pub struct NodeCall<'a> {
     pub origin: Origin,
 }
 
+impl NodeCall<'_> {
+    /// Whether it is a local one: [`Origin::is_local`].
+    pub fn is_local(&self) -> bool {
+        self.origin.is_local(self.base, self.headers)
+    }
+
+    /// The answer to a call that is not, where only local ones may do what it asks for.
+    pub fn refuse_unless_local(&self) -> Option<Reply> {
+        let text = "only calls to localhost, from the machine of the hub itself, may do this";
+        (!self.is_local()).then(|| reply::text(StatusCode::FORBIDDEN, text))
+    }
+}
+
 /// Answers for the routes that are about the node and not about channels.
 #[async_trait]
 pub trait Operations: Send + Sync {
@@ -97,6 +111,7 @@ pub struct Api {
     life: Arc<Life>,
     operations: Arc<dyn Operations>,
     common: CommonHeaders,
+    traces: Arc<Traces>,
     pub(super) sources: Sources,
     run: u32,
     requests: AtomicU64,
@@ -121,6 +136,11 @@ impl Origin {
             name == "forwarded" || name.starts_with("x-forwarded-")
         };
         self.peer.ip().to_canonical().is_loopback() && !headers.keys().any(forwards)
+    }
+
+    /// Whether a call is a local one: it names this machine `localhost`, and comes from it.
+    pub fn is_local(self, base: &BaseUri, headers: &HeaderMap) -> bool {
+        base.as_str().contains("localhost") && self.is_this_machine(headers)
     }
 }
 
@@ -186,7 +206,7 @@ impl Call<'_> {
 
     /// Whether the caller is on this machine, and nobody spoke for another one.
     pub(super) fn is_local(&self) -> bool {
-        self.base.as_str().contains("localhost") && self.origin.is_this_machine(self.headers)
+        self.origin.is_local(self.base, self.headers)
     }
 
     /// The answer of a node through which nothing may be changed.
@@ -228,6 +248,7 @@ impl Api {
         inflight: Inflight,
         life: Arc<Life>,
         operations: Arc<dyn Operations>,
+        traces: Arc<Traces>,
         run: u32,
     ) -> Arc<Self> {
         let common = CommonHeaders::new(settings.version, &settings.node);
@@ -239,6 +260,7 @@ impl Api {
             life,
             operations,
             common,
+            traces,
             sources: Sources::default(),
             run,
             requests: AtomicU64::new(0),
@@ -267,6 +289,15 @@ impl Api {
             Err(_) => "none",
         };
         let base = self.base(&parts, origin);
+        let traced = Traced {
+            id: request_id.to_str().unwrap_or_default(),
+            method: method_label(&parts.method),
+            path: parts.uri.path(),
+            route: label,
+            start: self.clock.now(),
+            since: started,
+        };
+        let active = self.traces.begin(traced, || self.clock.boot());
         let mut reply = match route {
             Ok(route) => {
                 // What a panic may leave behind is the request's own, and goes with it.
@@ -292,6 +323,7 @@ impl Api {
         }
         let spent = self.clock.boot().saturating_sub(started);
         let status = reply.status().as_u16();
+        active.ended(status);
         crate::metric::request(label, method_label(&parts.method), status, spent);
         if self.settings.access_log {
             tracing::info!(

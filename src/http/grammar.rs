@@ -7,6 +7,7 @@
 //! Of several faults the first of these decides: a trailing slash, an unknown path, an unserved
 //! method, a date out of range, a bad hash.
 
+mod on_node;
 mod route;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use http::Method;
 use thiserror::Error;
 
+pub use on_node::OnNode;
 pub use route::{ChannelRoute, Direction, Edge, InternalRoute, Route};
 
 use super::links::{Authority, BaseUri, ChannelLinks, Link, Scheme};
@@ -66,7 +68,10 @@ pub fn parse<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError
 pub fn is_of_node(path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(path);
     let first = path.split('/').next().and_then(decode);
-    matches!(first.as_deref(), Some("health" | "metrics" | "internal"))
+    matches!(
+        first.as_deref(),
+        Some("health" | "metrics" | "internal" | "shutdown")
+    )
 }
 
 fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
@@ -118,6 +123,13 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
             Method::POST => Ok(Route::Internal(InternalRoute::Recover)),
             _ => Err(RouteError::MethodNotAllowed { allow: READ_POST }),
         },
+        [
+            "internal",
+            "channel" | "max-items" | "traces" | "shutdown",
+            ..,
+        ]
+        | ["internal", "time", "local" | "remote"]
+        | ["shutdown", ..] => on_node::find(method, segments, len),
         ["internal", rest @ ..] => read(method, Route::Internal(on_internal(rest)?)),
         _ => Err(RouteError::NotFound),
     }
@@ -133,9 +145,7 @@ fn on_internal(rest: &[&str]) -> Result<InternalRoute, RouteError> {
         ["rings"] => Ok(InternalRoute::Rings),
         ["cluster"] => Ok(InternalRoute::Cluster),
         ["time"] => Ok(InternalRoute::Time),
-        ["time", "local"] => Ok(InternalRoute::TimeLocal),
         ["time", "millis"] => Ok(InternalRoute::TimeMillis),
-        ["time", "remote"] => Ok(InternalRoute::TimeRemote),
         _ => Err(RouteError::NotFound),
     }
 }

@@ -23,3 +23,4 @@ pub mod reply;
 mod root;
 mod source;
 mod tags;
+pub mod traces;

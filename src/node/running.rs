@@ -6,13 +6,13 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use parking_lot::Mutex;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::AbortHandle;
 
 use super::opener::{Opened, Opener};
-use crate::channel::{Channels, Epoch, LocalReplica, Query, Reads, Repair};
+use crate::channel::{LocalReplica, Repair, Trimmer};
 use crate::cluster::{Cluster, Life, Phase};
-use crate::item::ItemKey;
-use crate::spoke::{Direction, Replica};
+use crate::env::{OsRandom, Random as _};
+use crate::spoke::Replica;
 
 /// How often the store is looked at for a failure.
 const WATCH_STORE: Duration = Duration::from_millis(200);
@@ -28,8 +28,7 @@ pub(super) struct Running {
     pub(super) warming: Mutex<Option<AbortHandle>>,
     pub(super) local: Arc<LocalReplica>,
     pub(super) life: Arc<Life>,
-    pub(super) channels: Arc<Channels>,
-    pub(super) reads: Arc<Reads>,
+    pub(super) trimmer: Arc<Trimmer>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) confirming: AbortHandle,
 }
@@ -78,37 +77,6 @@ impl Running {
         }
     }
 
-    /// Counts the items of channels that keep a number of them.
-    async fn count_items(&self) {
-        for channel in self.channels.list() {
-            let keep = channel.config.max_items as usize;
-            if keep == 0 {
-                continue;
-            }
-            let query = Query {
-                from: ItemKey::MIN,
-                to: None,
-                direction: Direction::Descending,
-                limit: keep,
-                stable: true,
-                epoch: Epoch::Immutable,
-                whole: false,
-            };
-            match self.reads.page(&channel, &query).await {
-                Ok(page) if page.keys.len() >= keep => {
-                    if let Some(lowest) = page.keys.last() {
-                        self.channels.counted(channel.id, *lowest);
-                    }
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let channel = channel.config.name.as_str();
-                    tracing::warn!(%error, channel, "items could not be counted");
-                }
-            }
-        }
-    }
-
     pub(super) async fn close(&self) {
         self.stop_warming();
         if let Some(replica) = self.local.take() {
@@ -135,12 +103,21 @@ pub(super) async fn repair(repair: Arc<Repair>) {
     }
 }
 
+/// Brings the channels that this node coordinates down to their number of items every so often, for
+/// as long as it runs.
+pub(super) async fn trim(trimmer: Arc<Trimmer>, period: Duration) {
+    loop {
+        // Nodes that were started together do not count together.
+        let share = f64::from(OsRandom.next_u64() as u32) / f64::from(u32::MAX);
+        tokio::time::sleep(period.mul_f64(0.5 + share / 2.0)).await;
+        trimmer.trim_led().await;
+    }
+}
+
 /// What is done every so often while a node serves.
 pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
     let mut ticks = tokio::time::interval(WATCH_STORE);
     let mut count = 0u64;
-    // In a task of its own, which ends with this one: it asks other members, and may take long.
-    let mut counting = JoinSet::new();
     loop {
         ticks.tick().await;
         count += 1;
@@ -163,13 +140,6 @@ pub(super) async fn upkeep(running: Arc<Running>, metrics: PrometheusHandle) {
             if let Some(replica) = running.local.get() {
                 replica.forget_idle();
             }
-        }
-        if let Some(Err(error)) = counting.try_join_next() {
-            tracing::error!(%error, "the counting of items has ended");
-        }
-        if count.is_multiple_of(300) && counting.is_empty() {
-            let running = Arc::clone(&running);
-            counting.spawn(async move { running.count_items().await });
         }
     }
 }

@@ -10,8 +10,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 
 use super::admin::AdminGate;
+use super::channels::Working;
+use super::leaving::Leaving;
 use super::membership::Membership;
 use super::others::Others;
+use super::times::TimeSource;
 use crate::channel::{Channels, LocalReplica};
 use crate::cluster::{Life, Phase, RingPeers, RingView};
 use crate::env::{HubClock, Millis};
@@ -20,6 +23,7 @@ use crate::http::body::Inflight;
 use crate::http::grammar::Route;
 use crate::http::links::BaseUri;
 use crate::http::reply::{self, Reply};
+use crate::http::traces::Traces;
 use crate::metric::{self, Levels};
 use crate::spoke::{Durability, StoreStatus};
 
@@ -36,6 +40,8 @@ pub struct NodeFacts {
     pub durability: Durability,
     /// Whether nothing may be changed through it.
     pub read_only: bool,
+    /// Whether no channel may be deleted by others than local callers.
+    pub protect: bool,
     /// Whether clients reach it, and every other node, over TLS.
     pub tls: bool,
     /// How long a member may be away before a ring is made without it.
@@ -64,6 +70,14 @@ pub struct Node {
     pub admin: AdminGate,
     /// The channels, once they are loaded.
     pub channels: Arc<std::sync::OnceLock<Arc<Channels>>>,
+    /// What reads and trims them, once the store was opened.
+    pub working: Arc<std::sync::OnceLock<Working>>,
+    /// What requests are and were served.
+    pub traces: Arc<Traces>,
+    /// How it is made to leave.
+    pub leaving: Leaving,
+    /// Whose clock it tells.
+    pub time: TimeSource,
     /// The bodies in flight.
     pub inflight: Inflight,
     /// Where metrics are rendered.
@@ -84,6 +98,7 @@ impl Operations for Node {
             Route::Metrics => reply::with_body(StatusCode::OK, METRICS, self.metrics()),
             Route::Internal(route) => self.internal(*route, &call).await,
             Route::RingsOf { channel } => self.rings_of(channel, call.query),
+            Route::OnNode(route) => self.on_node(route, &call).await,
             _ => return None,
         })
     }
@@ -246,6 +261,7 @@ mod tests {
                 started: clock.now(),
                 durability: Durability::Fsync,
                 read_only: false,
+                protect: false,
                 tls: false,
                 grace_seconds: 600,
                 properties: Vec::new(),
@@ -258,6 +274,10 @@ mod tests {
             others: Others::default(),
             admin: AdminGate::default(),
             channels: Arc::default(),
+            working: Arc::default(),
+            traces: Arc::default(),
+            leaving: Leaving::default(),
+            time: TimeSource::default(),
             inflight: Inflight::new(1024),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };

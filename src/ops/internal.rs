@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::health::Node;
 use super::rings;
-use crate::cluster::{MemberRecord, RingPeers};
+use crate::cluster::RingPeers;
 use crate::env::Millis;
 use crate::http::api::NodeCall;
 use crate::http::grammar::InternalRoute;
@@ -49,7 +49,7 @@ impl Node {
             InternalRoute::Time => {
                 let link = |path| json!({"href": call.base.join(path)});
                 let mut body = self.servers("/internal/time");
-                body.insert("remote".to_owned(), false.into());
+                body.insert("remote".to_owned(), self.time.is_remote().into());
                 let links = json!({
                     "self": link("internal/time"),
                     "millis": link("internal/time/millis"),
@@ -60,6 +60,7 @@ impl Node {
                 body.into()
             }
             InternalRoute::Rings => rings::history(&self.view, now, self.facts.grace_seconds, node),
+            InternalRoute::TimeMillis if self.time.is_remote() => return Self::told_elsewhere(),
             InternalRoute::TimeLocal | InternalRoute::TimeMillis => json!(now.get()),
             InternalRoute::TimeRemote => return self.remote_time().await,
             InternalRoute::Recovery => return self.recovery(call).await,
@@ -82,7 +83,7 @@ impl Node {
     }
 
     /// The same path on this node, and on all of them.
-    fn servers(&self, path: &str) -> Map<String, Value> {
+    pub(super) fn servers(&self, path: &str) -> Map<String, Value> {
         let url = |node: &String| Value::from(format!("http://{node}{path}"));
         let servers: Vec<Value> = self.nodes().iter().map(url).collect();
         Map::from_iter([
@@ -94,17 +95,11 @@ impl Node {
     /// What every registered node says of its health. It asks for their `/health`, which asks
     /// nobody, so that no question goes round.
     async fn health_of_all(&self) -> Value {
-        let registered = self.membership.registered();
         let url = |node: &str| format!("http://{node}/health");
         let own = Authority::parse(&self.facts.node);
         let base = own.map(|own| BaseUri::new(Scheme::Http, &own));
         let own = base.map_or(Value::Null, |base| self.health_body(&base).1);
-        let others: Vec<MemberRecord> = registered
-            .iter()
-            .filter(|(member, _)| *member != self.view.own())
-            .map(|(_, record)| record.clone())
-            .collect();
-        let mut all: Map<String, Value> = futures_util::stream::iter(others)
+        let mut all: Map<String, Value> = futures_util::stream::iter(self.other_nodes())
             .map(|record| async move {
                 let health = self.others.health(&record, self.facts.tls).await;
                 (url(&record.public), health)
@@ -185,5 +180,8 @@ fn index(base: &BaseUri) -> Value {
         "cluster": link("internal/cluster", "the cluster as this node sees it"),
         "rings": link("internal/rings", "the rings, and who is away"),
         "time": link("internal/time", "the hub's clock"),
+        "channel": link("internal/channel", "what can be asked of all channels"),
+        "traces": link("internal/traces", "the requests that are served, were last, and took longest"),
+        "shutdown": link("internal/shutdown", "which node is about to leave"),
     }})
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use http::header::HOST;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -10,6 +11,8 @@ use crate::cluster::MemberRecord;
 
 /// How long a node may take to answer, however far it gets.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to read all channels again.
+const READING: Duration = Duration::from_mins(1);
 /// The longest answer that is taken.
 const ANSWER_MAX: usize = 256 * 1024;
 
@@ -23,17 +26,50 @@ pub struct Others {
 impl Others {
     /// What a node says of its health, or why it says nothing.
     pub(super) async fn health(&self, record: &MemberRecord, tls: bool) -> Value {
-        match tokio::time::timeout(PATIENCE, self.ask(record, tls)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(reason)) => unreachable(&reason),
-            Err(_) => unreachable(&format!("no answer within {} s", PATIENCE.as_secs())),
-        }
+        let said = self.ask(record, tls, "/health", PATIENCE).await;
+        let said = said.and_then(|(status, body)| {
+            serde_json::from_slice(&body)
+                .ok()
+                .filter(Value::is_object)
+                .ok_or_else(|| format!("it answered {status}, without saying how it is"))
+        });
+        said.unwrap_or_else(|reason| unreachable(&reason))
     }
 
-    async fn ask(&self, record: &MemberRecord, tls: bool) -> Result<Value, String> {
+    /// Has a node read all channels again; why not, if it has not.
+    pub(super) async fn refresh(&self, record: &MemberRecord, tls: bool) -> Result<(), String> {
+        let path = "/internal/channel/refresh?all=false";
+        let (status, body) = self.ask(record, tls, path, READING).await?;
+        if status == StatusCode::OK {
+            return Ok(());
+        }
+        let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        Err(format!("it answered {status}: {said}"))
+    }
+
+    /// Asks a node for a path; gives the status and the body, or why there is none.
+    async fn ask(
+        &self,
+        record: &MemberRecord,
+        tls: bool,
+        path: &str,
+        patience: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let asked = tokio::time::timeout(patience, self.ask_for(record, tls, path)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs())))
+    }
+
+    async fn ask_for(
+        &self,
+        record: &MemberRecord,
+        tls: bool,
+        path: &str,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
         let client = self.client.get_or_try_init(|| async { client(tls) });
         let client = client.await.map_err(|error| innermost(&error))?;
-        let request = client.get(url(record, tls)).header(HOST, &record.public);
+        let request = client
+            .get(url(record, tls, path))
+            .header(HOST, &record.public);
         let mut answer = request.send().await.map_err(|error| innermost(&error))?;
         let status = answer.status();
         let mut body = Vec::new();
@@ -43,25 +79,22 @@ impl Others {
                 return Err(format!("it answered with more than {ANSWER_MAX} bytes"));
             }
         }
-        serde_json::from_slice(&body)
-            .ok()
-            .filter(Value::is_object)
-            .ok_or_else(|| format!("it answered {status}, without saying how it is"))
+        Ok((status, body))
     }
 }
 
-/// Where a node's health is asked: the address that it registered, so that no name has to be looked
+/// Where a node is asked for a path: the address that it registered, so that no name has to be looked
 /// up; over TLS its name, which its certificate is for.
-fn url(record: &MemberRecord, tls: bool) -> String {
+fn url(record: &MemberRecord, tls: bool, path: &str) -> String {
     let public = &record.public;
     if tls {
-        return format!("https://{public}/health");
+        return format!("https://{public}{path}");
     }
     let port = public.rsplit_once(':').map_or("80", |(_, port)| port);
     match record.ip {
-        Some(std::net::IpAddr::V6(ip)) => format!("http://[{ip}]:{port}/health"),
-        Some(std::net::IpAddr::V4(ip)) => format!("http://{ip}:{port}/health"),
-        None => format!("http://{public}/health"),
+        Some(std::net::IpAddr::V6(ip)) => format!("http://[{ip}]:{port}{path}"),
+        Some(std::net::IpAddr::V4(ip)) => format!("http://{ip}:{port}{path}"),
+        None => format!("http://{public}{path}"),
     }
 }
 
@@ -118,12 +151,15 @@ mod tests {
     #[test]
     fn a_node_is_asked_where_it_says_it_is() {
         let with_ip = record("hub-1:8080", Some("10.0.0.1"));
-        assert_eq!(url(&with_ip, false), "http://10.0.0.1:8080/health");
-        assert_eq!(url(&with_ip, true), "https://hub-1:8080/health");
-        let six = record("hub-1:8080", Some("fd00::1"));
-        assert_eq!(url(&six, false), "http://[fd00::1]:8080/health");
         assert_eq!(
-            url(&record("hub-1:80", None), false),
+            url(&with_ip, false, "/health"),
+            "http://10.0.0.1:8080/health"
+        );
+        assert_eq!(url(&with_ip, true, "/health"), "https://hub-1:8080/health");
+        let six = record("hub-1:8080", Some("fd00::1"));
+        assert_eq!(url(&six, false, "/health"), "http://[fd00::1]:8080/health");
+        assert_eq!(
+            url(&record("hub-1:80", None), false, "/health"),
             "http://hub-1:80/health"
         );
     }

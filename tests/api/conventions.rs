@@ -248,17 +248,9 @@ async fn unknown_paths_are_404_without_a_body() {
         ("GET", "/webhook".to_owned()),
         ("PUT", "/webhook/w".to_owned()),
         ("GET", "/group".to_owned()),
-        ("POST", "/internal/shutdown".to_owned()),
-        ("POST", "/shutdown".to_owned()),
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let answer = hub.ask(method, &path).send().await;
-        if path.starts_with("/internal") {
-            // A path for reading, which does not exist for anything else.
-            assert!(matches!(answer.status, 404 | 405), "{}", answer.about);
-        } else {
-            answer.expect_empty(404);
-        }
+        hub.ask(method, &path).send().await.expect_empty(404);
     }
 }
 

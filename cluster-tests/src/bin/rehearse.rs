@@ -12,13 +12,13 @@ use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
-    everywhere, health, recover, restart, rivals, sequence, speed, zookeeper,
+    everywhere, health, recover, restart, rivals, sequence, speed, upkeep, zookeeper,
 };
 
 const MIB: u64 = 1024 * 1024;
 const NAMES: [&str; 7] = ["kill", "disk", "scale", "idle", "pause", "stop", "damage"];
 /// Those of clusters.
-const CLUSTERS: [&str; 7] = [
+const CLUSTERS: [&str; 8] = [
     "everywhere",
     "sequence",
     "rivals",
@@ -26,6 +26,7 @@ const CLUSTERS: [&str; 7] = [
     "restart",
     "zookeeper",
     "recover",
+    "upkeep",
 ];
 /// What is measured and not put under faults; it runs when it is named alone.
 const SPEED: &str = "speed";
@@ -247,6 +248,7 @@ async fn cluster_size(name: &str) -> Vec<Bar> {
             vec![restart::rehearse(&size).await]
         }
         "recover" => vec![recover::rehearse().await, recover::alone().await],
+        "upkeep" => vec![upkeep::rehearse().await],
         _ => {
             let size = zookeeper::Size {
                 seed: seed(),

@@ -12,6 +12,7 @@ pub mod rivals;
 pub mod sequence;
 pub mod speed;
 pub mod touched;
+pub mod upkeep;
 pub mod zookeeper;
 
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::cluster::{
     ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
     VersionedRings,
 };
-use crate::env::SystemClock;
+use crate::env::{Millis, SystemClock};
 
 /// Coordination whose next answer about a channel can be held back once it is known.
 struct Slow {
@@ -94,6 +94,18 @@ impl Coordination for Slow {
 
     async fn lock_keeper(&self) -> Answer<Box<dyn KeeperLock>> {
         self.inner.lock_keeper().await
+    }
+
+    async fn lock_shutdown(&self, holder: &str) -> Answer<Option<String>> {
+        self.inner.lock_shutdown(holder).await
+    }
+
+    async fn shutdown_lock(&self) -> Answer<Option<String>> {
+        self.inner.shutdown_lock().await
+    }
+
+    async fn reset_shutdown_lock(&self) -> Answer<()> {
+        self.inner.reset_shutdown_lock().await
     }
 
     fn link(&self) -> watch::Receiver<Link> {
@@ -255,6 +267,7 @@ fn the_cache_takes_no_step_back() {
             id: ChannelId(id),
             version,
             config,
+            kept_from: ItemKey::MIN,
         }
     };
     let mut cache = Cache::default();

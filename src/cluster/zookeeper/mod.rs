@@ -16,6 +16,7 @@
 //! | `docs/<2 hex>/<name>` | persistent | a channel's document |
 //! | `deleted/<2 hex>/<name>` | persistent | the number of a deleted channel, and when it went |
 //! | `locks/keeper` | ephemeral | the keeper's lock |
+//! | `locks/shutdown` | ephemeral | the node that is about to leave |
 //!
 //! [`MemberRecord`]: super::MemberRecord
 
@@ -25,6 +26,7 @@ mod keeper;
 mod nodes;
 mod registration;
 mod session;
+mod shutdown;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -257,6 +259,18 @@ impl Coordination for ZooKeeperCoordination {
 
     async fn lock_keeper(&self) -> Result<Box<dyn KeeperLock>, CoordinationError> {
         keeper::lock(&self.shared).await
+    }
+
+    async fn lock_shutdown(&self, holder: &str) -> Result<Option<String>, CoordinationError> {
+        shutdown::lock(&self.shared, holder).await
+    }
+
+    async fn shutdown_lock(&self) -> Result<Option<String>, CoordinationError> {
+        shutdown::holder(&self.shared).await
+    }
+
+    async fn reset_shutdown_lock(&self) -> Result<(), CoordinationError> {
+        shutdown::reset(&self.shared).await
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -20,6 +20,8 @@ pub(super) const DELETED: &str = "/deleted";
 pub(super) const EPOCH: &str = "/epoch";
 pub(super) const LOCKS: &str = "/locks";
 pub(super) const KEEPER: &str = "/locks/keeper";
+/// Who is about to leave.
+pub(super) const SHUTDOWN: &str = "/locks/shutdown";
 
 /// The folders that every cluster has.
 pub(super) const FOLDERS: [&str; 6] = [MEMBERS, CONFIRM, CHANNELS, DOCS, DELETED, LOCKS];

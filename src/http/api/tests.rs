@@ -52,6 +52,7 @@ fn api() -> Arc<Api> {
         Inflight::new(1024),
         Arc::default(),
         Arc::new(Pages),
+        Arc::default(),
         1,
     )
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::on_node::OnNode;
 use crate::item::{ItemKey, TimePath, Unit};
 
 /// A request that the hub serves. HEAD has the route of GET.
@@ -51,6 +52,8 @@ pub enum Route<'a> {
         /// The name as the path spells it.
         channel: Cow<'a, str>,
     },
+    /// A page of the node with parameters in its path, or something done to the hub.
+    OnNode(OnNode<'a>),
     /// `OPTIONS` on any path that is served.
     Preflight {
         /// The path's methods, as the `Allow` header lists them.
@@ -216,6 +219,7 @@ impl Route<'_> {
                 | Self::Metrics
                 | Self::Internal(_)
                 | Self::RingsOf { .. }
+                | Self::OnNode(_)
         )
     }
 
@@ -237,6 +241,7 @@ impl Route<'_> {
             Self::Channel { route, .. } => route.label(),
             Self::Internal(route) => route.label(),
             Self::RingsOf { .. } => "internal_rings_of",
+            Self::OnNode(route) => route.label(),
             Self::Preflight { .. } => "preflight",
         }
     }

@@ -128,7 +128,7 @@ fn other_methods_of_known_paths() {
         ("/health/live", READ),
         ("/metrics", READ),
         ("/internal", READ),
-        ("/internal/time/local", READ),
+        ("/internal/time/millis", READ),
         ("/internal/cluster", READ),
         ("/internal/cluster/recover", READ_POST),
         ("/channel", READ_POST),
