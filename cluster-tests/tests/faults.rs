@@ -4,11 +4,24 @@
 
 use std::time::Duration;
 
-use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
 
 fn met(bar: &Bar) {
     println!("{bar}");
     assert!(bar.is_met(), "{bar}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_items_at_once() {
+    let size = bulk::Size {
+        items: 2000,
+        inserts: 5,
+        singles: (200, 8),
+        ratio_min: None,
+        memory_max: 40 * 1024 * 1024,
+        tagged: 60,
+    };
+    met(&bulk::rehearse(&size).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

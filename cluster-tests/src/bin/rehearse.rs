@@ -9,14 +9,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cluster_tests::disk::Kind;
-use cluster_tests::faults::{Bar, damage, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
     everywhere, health, recover, restart, rivals, sequence, speed, upkeep, zookeeper,
 };
 
 const MIB: u64 = 1024 * 1024;
-const NAMES: [&str; 7] = ["kill", "disk", "scale", "idle", "pause", "stop", "damage"];
+const NAMES: [&str; 8] = [
+    "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "damage",
+];
 /// Those of clusters.
 const CLUSTERS: [&str; 8] = [
     "everywhere",
@@ -89,6 +91,17 @@ fn all_met(bars: &[Bar]) -> bool {
 
 async fn full_size(name: &str) -> Vec<Bar> {
     match name {
+        "bulk" => vec![
+            bulk::rehearse(&bulk::Size {
+                items: 10_000,
+                inserts: 10,
+                singles: (20_000, 64),
+                ratio_min: Some(20.0),
+                memory_max: 40 * MIB,
+                tagged: 1000,
+            })
+            .await,
+        ],
         "kill" => vec![kill_full().await],
         "disk" => disk_full().await,
         "scale" => vec![scale_full().await],

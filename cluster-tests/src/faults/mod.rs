@@ -1,5 +1,6 @@
 //! The faults, a module for each: what is done, what must hold, and what is said of it.
 
+pub mod bulk;
 pub mod damage;
 pub mod full_disk;
 pub mod idle;
