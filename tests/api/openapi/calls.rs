@@ -419,7 +419,7 @@ const WITH_BODIES: [(&str, bool); 8] = [
 pub(super) async fn of_a_limited_hub(run: &Run) {
     let setup = Setup::new().set("LIMITS_ITEM_BYTES", "1KiB");
     let setup = setup.set("LIMITS_CONFIG_BYTES", "1KiB");
-    let hub = setup.set("HTTP_BODY_TIMEOUT_MS", 500).start().await;
+    let hub = setup.set("HTTP_BODY_TIMEOUT_MS", 1000).start().await;
     let name = hub.channel("limited").await;
     let mut stopped = Vec::new();
     for (id, is_of_channel) in WITH_BODIES {

@@ -20,7 +20,7 @@ fn unknown_paths() {
         "/internal/cluster/recover/x",
         "/internal/deploy/text/x",
         "/internal/rings/a/b",
-        "/openapi.json",
+        "/openapi.json/x",
         "//channel",
         "/channel//latest",
         "/%zz",
