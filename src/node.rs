@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
 use self::opener::Opener;
-use self::running::{Running, repair, trim, upkeep};
+use self::running::{Running, either, repair, trim, upkeep};
 use self::settings::{
     api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
 };
@@ -248,34 +248,6 @@ async fn superseded(membership: &Membership) -> NodeError {
         }
         tokio::time::sleep(AGAIN).await;
     }
-}
-
-/// What the process was told, or else an operator asked of the node: to drain.
-fn either(
-    mut told: watch::Receiver<Stop>,
-    mut asked: watch::Receiver<bool>,
-) -> watch::Receiver<Stop> {
-    let (both, merged) = watch::channel(*told.borrow());
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                Ok(()) = told.changed() => {
-                    both.send_replace(*told.borrow_and_update());
-                }
-                Ok(()) = asked.changed() => {
-                    both.send_if_modified(|stop| {
-                        let news = *stop == Stop::No && *asked.borrow_and_update();
-                        if news {
-                            *stop = Stop::Drain;
-                        }
-                        news
-                    });
-                }
-                () = both.closed() => return,
-            }
-        }
-    });
-    merged
 }
 
 /// Waits until the node is asked to stop, and then as long as that says.

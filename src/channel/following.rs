@@ -10,9 +10,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use super::registry::{ChannelError, Channels};
-use super::retention::{grace_floor, read, record};
+use super::retention::{read, record};
 use crate::cluster::{ChannelBook, ChannelNews, CoordinationError, KnownChannels};
-use crate::item::ItemKey;
 
 /// Channels read at the same time.
 const AT_ONCE: usize = 32;
@@ -145,11 +144,10 @@ impl ChannelBook for Channels {
         let cache = self.cache.read();
         let mut longest = 0;
         for channel in cache.all() {
-            let floor = grace_floor(channel, now);
-            if floor == ItemKey::MIN {
-                return None;
-            }
-            longest = longest.max(now.get().saturating_sub(floor.millis.get()));
+            // By its time alone: rings are forgotten by this, and from where on a channel keeps its
+            // items by number may be a moment ago.
+            let floor = channel.config.grace_floor(now)?;
+            longest = longest.max(now.get().saturating_sub(floor.get()));
         }
         Some(longest)
     }

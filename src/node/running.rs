@@ -6,8 +6,10 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::Stop;
 use super::opener::{Opened, Opener};
 use crate::channel::{LocalReplica, Repair, Trimmer};
 use crate::cluster::{Cluster, Life, Phase};
@@ -93,6 +95,34 @@ async fn close(replica: Arc<Replica>) -> bool {
         tracing::error!(%error, "closing the store ended early");
         true
     })
+}
+
+/// What the process was told, or else an operator asked of the node: to drain.
+pub(super) fn either(
+    mut told: watch::Receiver<Stop>,
+    mut asked: watch::Receiver<bool>,
+) -> watch::Receiver<Stop> {
+    let (both, merged) = watch::channel(*told.borrow());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                Ok(()) = told.changed() => {
+                    both.send_replace(*told.borrow_and_update());
+                }
+                Ok(()) = asked.changed() => {
+                    both.send_if_modified(|stop| {
+                        let news = *stop == Stop::No && *asked.borrow_and_update();
+                        if news {
+                            *stop = Stop::Drain;
+                        }
+                        news
+                    });
+                }
+                () = both.closed() => return,
+            }
+        }
+    });
+    merged
 }
 
 /// Compares what this node holds with what the other replicas hold, for as long as it runs.

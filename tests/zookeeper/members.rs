@@ -207,3 +207,38 @@ async fn after_a_lost_connection_the_same_session_hears_of_changes_again() {
         "a hears of the channel"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_at_a_time_is_about_to_leave() {
+    let (server, cluster) = (shared(), fresh("leave"));
+    let (a, b) = (connect(server, &cluster, 1), connect(server, &cluster, 2));
+    register(&*a, "a").await;
+    register(&*b, "b").await;
+    let holds = |name: &str| Ok(Some(format!("{name}:8080")));
+    assert_eq!(b.shutdown_lock().await, Ok(None));
+    b.reset_shutdown_lock().await.unwrap();
+    // Whoever has it has it, however often it asks.
+    for _ in 0..2 {
+        assert_eq!(a.lock_shutdown("a:8080").await, Ok(None));
+        assert_eq!(b.lock_shutdown("b:8080").await, holds("a"));
+        assert_eq!(a.shutdown_lock().await, holds("a"));
+    }
+    b.reset_shutdown_lock().await.unwrap();
+    assert_eq!(b.lock_shutdown("b:8080").await, Ok(None));
+    assert_eq!(a.lock_shutdown("a:8080").await, holds("b"));
+    // It goes with the session, though nobody gives it back.
+    drop(b);
+    let mut free = false;
+    for _ in 0..1_000 {
+        free = a.lock_shutdown("a:8080").await == Ok(None);
+        if free {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(free, "the lock of a node that has gone");
+    a.deregister().await.unwrap();
+    let c = connect(server, &cluster, 3);
+    register(&*c, "c").await;
+    assert_eq!(c.shutdown_lock().await, Ok(None));
+}
