@@ -64,7 +64,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if matches!(self, Self::Temporary(_)) && std::thread::panicking() {
+        if matches!(self, Self::Temporary(Some(_))) && std::thread::panicking() {
             let _ = File::create(self.keep().join("KEPT-BECAUSE-A-TEST-FAILED"));
         }
     }
