@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::DOCUMENT;
 use crate::http::grammar::{
-    ChannelRoute, Direction, Edge, InternalRoute, Route, RouteError, parse,
+    ChannelRoute, Direction, Edge, InternalRoute, OnNode, Route, RouteError, parse,
 };
 
 /// Says of every route where the document has it: a method and its paths. A route that is added to
@@ -33,6 +33,20 @@ macro_rules! documented {
 macro_rules! channel {
     ($route:pat) => {
         Route::Channel { route: $route, .. }
+    };
+}
+
+/// What is asked of a tag.
+macro_rules! tag {
+    ($route:pat) => {
+        Route::Tag { route: $route, .. }
+    };
+}
+
+/// A page of the node with parameters in its path, or something done to the hub.
+macro_rules! node {
+    ($route:pat) => {
+        Route::OnNode($route)
     };
 }
 
@@ -84,6 +98,41 @@ documented! {
     channel!(ChannelRoute::Edge(Edge::Earliest)) => GET "/channel/{channel}/earliest";
     channel!(ChannelRoute::Edges { edge: Edge::Latest, .. }) => GET "/channel/{channel}/latest/{count}";
     channel!(ChannelRoute::Edges { edge: Edge::Earliest, .. }) => GET "/channel/{channel}/earliest/{count}";
+    Route::TagList => GET "/tag";
+    tag!(ChannelRoute::Get) => GET "/tag/{tag}";
+    tag!(ChannelRoute::TimeLinks) => GET "/tag/{tag}/time";
+    tag!(ChannelRoute::TimeNow(_)) => GET "/tag/{tag}/time/{unit}";
+    tag!(ChannelRoute::Period(_)) => GET
+        "/tag/{tag}/{year}/{month}/{day}"
+        "/tag/{tag}/{year}/{month}/{day}/{hour}"
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}"
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}";
+    tag!(ChannelRoute::Item(_)) => GET
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}";
+    tag!(ChannelRoute::Neighbour { direction: Direction::Next, .. }) => GET
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}/next";
+    tag!(ChannelRoute::Neighbour { direction: Direction::Previous, .. }) => GET
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}/previous";
+    tag!(ChannelRoute::Neighbours { direction: Direction::Next, .. }) => GET
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}/next/{count}";
+    tag!(ChannelRoute::Neighbours { direction: Direction::Previous, .. }) => GET
+        "/tag/{tag}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}/previous/{count}";
+    tag!(ChannelRoute::Edge(Edge::Latest)) => GET "/tag/{tag}/latest";
+    tag!(ChannelRoute::Edge(Edge::Earliest)) => GET "/tag/{tag}/earliest";
+    tag!(ChannelRoute::Edges { edge: Edge::Latest, .. }) => GET "/tag/{tag}/latest/{count}";
+    tag!(ChannelRoute::Edges { edge: Edge::Earliest, .. }) => GET "/tag/{tag}/earliest/{count}";
+    // The grammar gives no tag these.
+    tag!(ChannelRoute::Put
+        | ChannelRoute::Patch
+        | ChannelRoute::Delete
+        | ChannelRoute::Insert
+        | ChannelRoute::Bulk
+        | ChannelRoute::Status
+        | ChannelRoute::DocGet
+        | ChannelRoute::DocPut
+        | ChannelRoute::DocDelete
+        | ChannelRoute::Millisecond(_)
+        | ChannelRoute::Seconds { .. }) => TRACE "no path";
     Route::Internal(InternalRoute::Index) => GET "/internal";
     Route::Internal(InternalRoute::Properties) => GET "/internal/properties";
     Route::Internal(InternalRoute::Deploy) => GET "/internal/deploy";
@@ -98,6 +147,20 @@ documented! {
     Route::Internal(InternalRoute::TimeMillis) => GET "/internal/time/millis";
     Route::Internal(InternalRoute::TimeRemote) => GET "/internal/time/remote";
     Route::RingsOf { .. } => GET "/internal/rings/{channel}";
+    node!(OnNode::Channels) => GET "/internal/channel";
+    node!(OnNode::Refresh) => GET "/internal/channel/refresh";
+    node!(OnNode::DeleteChannel { .. }) => DELETE
+        "/internal/channel/{channel}"
+        "/internal/channel/refresh";
+    node!(OnNode::Stale { owner: None, .. }) => GET "/internal/channel/stale/{minutes}";
+    node!(OnNode::Stale { owner: Some(_), .. }) => GET "/internal/channel/stale/{minutes}/{owner}";
+    node!(OnNode::MaxItems { .. }) => PATCH "/internal/max-items/{channel}";
+    node!(OnNode::Traces) => GET "/internal/traces";
+    node!(OnNode::Shutdown) => GET "/internal/shutdown";
+    node!(OnNode::Leave) => POST "/internal/shutdown" "/shutdown";
+    node!(OnNode::ResetLock) => POST "/internal/shutdown/resetLock";
+    node!(OnNode::UseTime { remote: false }) => PUT "/internal/time/local";
+    node!(OnNode::UseTime { remote: true }) => PUT "/internal/time/remote";
     // The document says it of all paths at once.
     Route::Preflight { .. } => OPTIONS "*";
 }
@@ -138,7 +201,9 @@ fn every_route_is_documented_and_nothing_else() {
         documented.extend(methods.into_iter().map(|method| (method, path.clone())));
     }
     let mut routes = places();
-    assert!(routes.remove(&("OPTIONS".to_owned(), "*".to_owned())));
+    for (method, place) in [("OPTIONS", "*"), ("TRACE", "no path")] {
+        assert!(routes.remove(&(method.to_owned(), place.to_owned())));
+    }
     let missing: Vec<_> = routes.difference(&documented).collect();
     let unknown: Vec<_> = documented.difference(&routes).collect();
     assert!(missing.is_empty(), "not in the document: {missing:?}");
