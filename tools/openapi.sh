@@ -66,7 +66,8 @@ done
 HUB_ITEM=$("$venv/bin/python" - "$url" <<'PYTHON'
 import sys, urllib.request
 channel = sys.argv[1] + "/channel/kept"
-ask = lambda method, data: urllib.request.urlopen(urllib.request.Request(channel, data, method=method))
+json = {"Content-Type": "application/json"}
+ask = lambda method, data: urllib.request.urlopen(urllib.request.Request(channel, data, json, method=method))
 ask("PUT", b'{"tags": ["kept"]}')
 print(ask("POST", b"an item").headers["Location"].partition("/channel/")[2])
 PYTHON
