@@ -187,8 +187,7 @@ fn example(run: &Run, id: &str) -> String {
         .split('/')
         .filter_map(|segment| match segment {
             "{channel}" => Some("nowhere"),
-            "{tag}" => Some("nobody"),
-            "{owner}" => Some("nobody"),
+            "{tag}" | "{owner}" => Some("nobody"),
             "{unit}" => Some("day"),
             "{count}" => Some("1"),
             "{hash}" => Some("abc"),
