@@ -62,12 +62,13 @@ urllib.request.urlopen(sys.argv[1], timeout=5)
 PYTHON
     sleep 0.1
 done
-# An item to be found, in a channel that no example names.
+# An item to be found, in a channel that no example names, and with a tag that none names.
 HUB_ITEM=$("$venv/bin/python" - "$url" <<'PYTHON'
 import sys, urllib.request
 channel = sys.argv[1] + "/channel/kept"
-ask = lambda method, data: urllib.request.urlopen(urllib.request.Request(channel, data, method=method))
-ask("PUT", None)
+json = {"Content-Type": "application/json"}
+ask = lambda method, data: urllib.request.urlopen(urllib.request.Request(channel, data, json, method=method))
+ask("PUT", b'{"tags": ["kept"]}')
 print(ask("POST", b"an item").headers["Location"].partition("/channel/")[2])
 PYTHON
 )

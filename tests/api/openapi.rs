@@ -54,6 +54,19 @@ const OUT_OF_REACH: &[(&str, u16, &str, &str)] = &[
         "members of a cluster that are gone: see cluster-tests",
     ),
     ("timeRemote", 200, "*", "a second node: see cluster-tests"),
+    (
+        "refreshChannels",
+        400,
+        "*",
+        "coordination that is away: see cluster-tests",
+    ),
+    (
+        "deleteProtected",
+        409,
+        "*",
+        "others that change the same channel at the same instant",
+    ),
+    ("deleteRefresh", 409, "*", "as before"),
 ];
 
 /// What has been seen of the document.
@@ -150,13 +163,17 @@ impl Asked<'_> {
 
 #[tokio::test]
 async fn every_documented_answer_is_had_and_is_as_documented() {
-    let hub = Hub::shared().await;
+    // One that is alone: what is acknowledged is stable then.
+    let hub = Hub::alone().await;
     let run = Run::of(&hub).await;
     calls::of_the_node(&run, &hub).await;
     calls::of_configurations(&run, &hub).await;
     calls::of_documents(&run, &hub).await;
     calls::of_inserts(&run, &hub).await;
     calls::of_queries(&run, &hub).await;
+    calls::of_tags(&run, &hub).await;
+    calls::of_upkeep(&run, &hub).await;
+    calls::of_a_hub_that_leaves(&run).await;
     calls::of_a_limited_hub(&run).await;
     calls::of_a_read_only_hub(&run).await;
     run.is_complete();
@@ -170,6 +187,7 @@ fn example(run: &Run, id: &str) -> String {
         .split('/')
         .filter_map(|segment| match segment {
             "{channel}" => Some("nowhere"),
+            "{tag}" | "{owner}" => Some("nobody"),
             "{unit}" => Some("day"),
             "{count}" => Some("1"),
             "{hash}" => Some("abc"),

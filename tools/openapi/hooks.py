@@ -12,6 +12,8 @@ import schemathesis
 # The path of an item below /channel: its channel, and the eight parts of its key.
 NAMES = ["channel", "year", "month", "day", "hour", "minute", "second", "millisecond", "hash"]
 ITEM = dict(zip(NAMES, os.environ["HUB_ITEM"].split("/")))
+# And the tag of that channel.
+ITEM["tag"] = "kept"
 
 
 @schemathesis.hook
@@ -28,7 +30,7 @@ def map_path_parameters(context, path_parameters):
     elif lot < 3:
         known = ITEM
     elif lot == 3:
-        known = {"channel": ITEM["channel"]}
+        known = {"channel": ITEM["channel"], "tag": ITEM["tag"]}
     else:
         known = {}
     found = {name: value for name, value in known.items() if name in path_parameters}

@@ -34,6 +34,9 @@ pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
         "time",
         "timeLocal",
         "timeMillis",
+        "channelsPage",
+        "traces",
+        "shutdownPage",
     ] {
         run.ask(hub, id, "").expect(200).await;
     }
@@ -379,6 +382,162 @@ pub(super) async fn of_queries(run: &Run, hub: &Hub) {
         .await;
 }
 
+/// What is asked of a tag, by its own paths and by those of channels.
+pub(super) async fn of_tags(run: &Run, hub: &Hub) {
+    let tag = unique("tag");
+    let config = json!({"tags": [tag]});
+    let (one, other) = (
+        hub.channel_with("tagged", &config).await,
+        hub.channel_with("tagged", &config).await,
+    );
+    let mut items = hub.insert_many(&one, 2).await;
+    items.extend(hub.insert_many(&other, 2).await);
+    let key = |item: &String| key_of(item).to_owned();
+    let (first, last) = (key(&items[0]), key(&items[3]));
+    let bad = |target: &str| format!("{target}?epoch=x");
+
+    run.ask(hub, "listTags", "").expect(200).await;
+    for target in [&*tag, "nobody"] {
+        for id in ["getTag", "tagTimeLinks"] {
+            run.ask(hub, id, target).expect(200).await;
+            run.ask(hub, id, &bad(target)).expect(400).await;
+        }
+        for unit in ["second", "minute", "hour", "day"] {
+            let target = format!("{target}/{unit}");
+            run.ask(
+                hub,
+                "tagCurrentPeriod",
+                &format!("{target}?stable=false&x=y"),
+            )
+            .expect(303)
+            .await;
+            run.ask(hub, "tagCurrentPeriod", &bad(&target))
+                .expect(400)
+                .await;
+        }
+    }
+    run.ask(hub, "tagCurrentPeriod", &format!("{tag}/year"))
+        .expect(404)
+        .await;
+
+    let item = format!("{tag}/{first}");
+    run.ask(hub, "getItemOfTag", &item).expect(200).await;
+    run.ask(hub, "getItemOfTag", &format!("nobody/{first}"))
+        .expect(404)
+        .await;
+    run.ask(hub, "getItemOfTag", &bad(&item)).expect(400).await;
+    run.ask(hub, "getItemOfTag", &item)
+        .header("accept", "text/csv")
+        .expect(406)
+        .await;
+    for edge in ["latest", "earliest"] {
+        let id = format!("{edge}ItemOfTag");
+        run.ask(hub, &id, &tag).expect(303).await;
+        run.ask(hub, &id, &bad(&tag)).expect(400).await;
+        run.ask(hub, &id, "nobody").expect(404).await;
+        let by_channel = format!("nowhere?tag={tag}");
+        run.ask(hub, &format!("{edge}Item"), &by_channel)
+            .expect(303)
+            .await;
+        let by_channel = format!("nowhere/2?tag={tag}");
+        run.ask(hub, &format!("{edge}Items"), &by_channel)
+            .expect(200)
+            .await;
+        let id = format!("{edge}ItemsOfTag");
+        a_list(run, hub, &id, &format!("{tag}/3"), "nobody/3").await;
+    }
+    for (direction, from, end) in [("next", &first, &last), ("previous", &last, &first)] {
+        let id = format!("{direction}ItemOfTag");
+        let target = format!("{tag}/{from}");
+        run.ask(hub, &id, &target).expect(303).await;
+        run.ask(hub, &id, &format!("{target}?stable=false"))
+            .expect(303)
+            .await;
+        run.ask(hub, &id, &bad(&target)).expect(400).await;
+        run.ask(hub, &id, &format!("{tag}/{end}")).expect(404).await;
+        let by_channel = format!("{one}/{from}?tag={tag}");
+        run.ask(hub, &format!("{direction}Item"), &by_channel)
+            .expect(303)
+            .await;
+        let id = format!("{direction}ItemsOfTag");
+        let nobody = format!("nobody/{from}/3");
+        a_list(run, hub, &id, &format!("{target}/3"), &nobody).await;
+        run.ask(hub, &id, &format!("{tag}/{end}/3?inclusive=true"))
+            .expect(200)
+            .await;
+    }
+    for (unit, segments) in [("Day", 3), ("Hour", 4), ("Minute", 5), ("Second", 6)] {
+        let period = period_of(&items[0], segments);
+        let (id, nobody) = (format!("tagItemsOf{unit}"), format!("nobody/{period}"));
+        a_list(run, hub, &id, &format!("{tag}/{period}"), &nobody).await;
+        let by_channel = format!("{one}/{period}?tag={tag}&bulk=true");
+        run.ask(hub, &format!("itemsOf{unit}"), &by_channel)
+            .expect(200)
+            .await;
+    }
+}
+
+/// What operators ask of channels, or do to them.
+pub(super) async fn of_upkeep(run: &Run, hub: &Hub) {
+    for query in ["", "?all=false"] {
+        run.ask(hub, "refreshChannels", query).expect(200).await;
+    }
+    let name = hub.channel_with("stale", &json!({"owner": "me"})).await;
+    hub.insert(&name, "x").await;
+    for (id, of) in [("staleChannels", ""), ("staleChannelsOf", "/me")] {
+        for (minutes, status) in [("0", 200), ("9", 200), ("-1", 400), ("x", 404)] {
+            let target = format!("{minutes}{of}");
+            run.ask(hub, id, &target).expect(status).await;
+        }
+    }
+    let few = hub.channel_with("few", &json!({"maxItems": 1})).await;
+    let trim = |name: &str| run.ask(hub, "enforceMaxItems", name);
+    trim(&few).expect(200).await;
+    hub.insert_many(&few, 3).await;
+    trim(&few).expect(200).await;
+    trim(&name).expect(400).await;
+    trim("nowhere").expect(404).await;
+
+    // Where all channels are protected, callers elsewhere delete none; a hub of its own, for there is
+    // one channel of that name.
+    let setup = Setup::new();
+    let guarded = setup.start().await;
+    let refresh = run.document.operation("putChannel").path("refresh");
+    guarded
+        .send_json(Method::PUT, &refresh, &json!({}))
+        .await
+        .expect(201);
+    for (id, target) in [("deleteProtected", &*name), ("deleteRefresh", "")] {
+        let hub = if target.is_empty() { &guarded } else { hub };
+        run.ask(hub, id, target).expect(202).await;
+        run.ask(hub, id, target).expect(404).await;
+    }
+    guarded.stop().await;
+    let guarded = setup.set("CHANNEL_PROTECT", true).start().await;
+    for (id, target) in [("deleteProtected", "any"), ("deleteRefresh", "")] {
+        run.ask(&guarded, id, target).expect(403).await;
+    }
+}
+
+/// What may be done to a hub by callers on its machine alone, and stops it in the end.
+pub(super) async fn of_a_hub_that_leaves(run: &Run) {
+    let setup = Setup::new().set("SHUTDOWN_DELAY_SECONDS", 3600);
+    for leave in ["leave", "leaveInTurn"] {
+        let hub = setup.start().await;
+        let here = format!("localhost:{}", hub.address().port());
+        let ids = ["useRemoteTime", "useLocalTime", leave, "resetShutdownLock"];
+        for id in ids {
+            run.ask(&hub, id, "").expect(403).await;
+            let asked = run.ask(&hub, id, "").header("host", &here);
+            asked.expect(200).await;
+            if id == "useRemoteTime" {
+                run.ask(&hub, "timeMillis", "").expect(521).await;
+            }
+        }
+        hub.kill().await;
+    }
+}
+
 /// What lists have in common: one of a channel, and of one that is not there.
 async fn a_list(run: &Run, hub: &Hub, id: &str, list: &str, nowhere: &str) {
     for query in [
@@ -391,6 +550,14 @@ async fn a_list(run: &Run, hub: &Hub, id: &str, list: &str, nowhere: &str) {
             .expect(200)
             .await;
     }
+    for query in ["?bulk=true", "?batch=true&stable=false"] {
+        let path = format!("{list}{query}");
+        run.ask(hub, id, &path).expect(200).await;
+        run.ask(hub, id, &path)
+            .header("accept", "application/zip")
+            .expect(200)
+            .await;
+    }
     run.ask(hub, id, &format!("{list}?location=x"))
         .expect(400)
         .await;
@@ -398,7 +565,17 @@ async fn a_list(run: &Run, hub: &Hub, id: &str, list: &str, nowhere: &str) {
         .header("accept", "text/csv")
         .expect(406)
         .await;
-    run.ask(hub, id, nowhere).expect(404).await;
+    let status = if id.to_lowercase().contains("tag") {
+        200
+    } else {
+        404
+    };
+    let status = if id == "latestItemsOfTag" {
+        404
+    } else {
+        status
+    };
+    run.ask(hub, id, nowhere).expect(status).await;
     let broken = format!("{}/x", nowhere.rsplit_once('/').unwrap().0);
     run.ask(hub, id, &broken).expect(404).await;
 }
@@ -458,7 +635,10 @@ pub(super) async fn of_a_read_only_hub(run: &Run) {
     hub.stop().await;
     let hub = setup.set("NODE_READ_ONLY", true).start().await;
     let unsafe_operations = run.document.operations.iter();
-    for operation in unsafe_operations.filter(|operation| operation.method != Method::GET) {
+    let unsafe_operations = unsafe_operations.filter(|operation| operation.method != Method::GET);
+    // That changes no channel: it does early what is done from time to time.
+    let unsafe_operations = unsafe_operations.filter(|operation| operation.id != "enforceMaxItems");
+    for operation in unsafe_operations {
         let is_of_channel = operation.path.contains("{channel}");
         let target = if is_of_channel { &*name } else { "" };
         let ask = run

@@ -82,6 +82,9 @@ impl Document {
             };
         };
         let kind = kind.ok_or("a body without a type")?;
+        // Which boundary there is differs each time, and the document names none.
+        let is_parts = kind.starts_with("multipart/mixed;boundary=");
+        let kind = if is_parts { "multipart/mixed" } else { kind };
         let found = content
             .get_key_value(kind)
             .or_else(|| content.get_key_value("*/*"));
