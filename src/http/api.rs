@@ -415,7 +415,7 @@ impl Api {
 
     /// A boundary that no item's bytes hold but by a chance of 1 in 2 to the 128th: whoever writes items
     /// cannot know it.
-    pub(super) fn boundary(&self) -> String {
+    pub(super) fn boundary() -> String {
         format!("hub-{:032x}", OsRandom.next_u128())
     }
 

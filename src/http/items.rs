@@ -70,10 +70,10 @@ pub(super) async fn provided(call: &Call<'_>) -> Result<Arc<Channel>, Reply> {
             Some("the name of a channel"),
         ));
     }
-    if crate::channel::is_name(name) {
-        if let Some(channel) = call.core.channels.get(name) {
-            return Ok(channel);
-        }
+    if crate::channel::is_name(name)
+        && let Some(channel) = call.core.channels.get(name)
+    {
+        return Ok(channel);
     }
     let update = ConfigUpdate::default();
     // Whoever makes it first makes it; what exists is left as it is.
@@ -205,7 +205,7 @@ pub(super) async fn get(call: &Call<'_>, key: ItemKey) -> Result<Reply, Reply> {
     let Some(item) = found else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
     };
-    shown(call, &call.links(), key, item, true)
+    Ok(shown(call, &call.links(), key, item, true))
 }
 
 /// The answer that is an item; `links` are those of the channel, or the tag, that was asked.
@@ -215,12 +215,12 @@ pub(super) fn shown(
     key: ItemKey,
     item: StoredItem,
     with_length: bool,
-) -> Result<Reply, Reply> {
+) -> Reply {
     let stored = item.head.content_type.as_deref();
     if call.headers.contains_key(http::header::ACCEPT) {
         let stored = stored.and_then(ContentType::from_stored);
         if !accepts(call.headers, stored.as_ref()) {
-            return Ok(reply::empty(StatusCode::NOT_ACCEPTABLE));
+            return reply::empty(StatusCode::NOT_ACCEPTABLE);
         }
     }
     // What was stored was a header's value when it came.
@@ -267,7 +267,7 @@ pub(super) fn shown(
             headers.append(LINK, link);
         }
     }
-    Ok(reply)
+    reply
 }
 
 /// How much of a large payload is read at a time, in bytes.

@@ -5,6 +5,7 @@
 //! them: the link to what follows names the key alone.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -315,7 +316,8 @@ impl<'a> Tagged<'a> {
         let own = self.links.url(self.own) + self.params.repeat();
         let mut head = format!("{{\"_links\":{{\"self\":{{\"href\":\"{own}\"}}");
         for (name, url) in around {
-            head.push_str(&format!(",\"{name}\":{{\"href\":\"{url}\"}}"));
+            // Writing to a string cannot fail.
+            let _ = write!(head, ",\"{name}\":{{\"href\":\"{url}\"}}");
         }
         head.push_str(",\"uris\":[");
         head
@@ -336,7 +338,7 @@ impl<'a> Tagged<'a> {
                 ("trace", json!(steps)),
             ];
             for (name, value) in fields {
-                tail.push_str(&format!(",\"{name}\":{value}"));
+                let _ = write!(tail, ",\"{name}\":{value}");
             }
         }
         tail.push('}');
@@ -506,7 +508,9 @@ impl<'a> Tagged<'a> {
         let mut wrong = None;
         while let Some((channel, found)) = asking.next().await {
             match found {
-                Ok(Some(item)) => return items::shown(self.call, &self.links, key, item, false),
+                Ok(Some(item)) => {
+                    return Ok(items::shown(self.call, &self.links, key, item, false));
+                }
                 Ok(None) => {}
                 Err(error) => wrong = Some((channel, error)),
             }

@@ -182,7 +182,7 @@ pub(super) fn properties(config: &Config) -> Vec<(&'static str, String)> {
         ("app.stable_seconds", config.read.stable_seconds.to_string()),
         (
             "app.maxPayloadSizeMB",
-            (config.limits.bulk_bytes / 3 >> 20).to_string(),
+            ((config.limits.bulk_bytes / 3) >> 20).to_string(),
         ),
         (
             "app.large.payload.MB",

@@ -1,5 +1,6 @@
 //! Several items in one request, and in one answer.
 
+use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 
 use http::Method;
@@ -11,7 +12,7 @@ use crate::harness::{Answer, Hub, Setup, key_of};
 fn parts(boundary: &str, parts: &[(&str, &str)]) -> String {
     let mut body = String::new();
     for (headers, payload) in parts {
-        body.push_str(&format!("--{boundary}\r\n{headers}\r\n{payload}\r\n"));
+        write!(body, "--{boundary}\r\n{headers}\r\n{payload}\r\n").unwrap();
     }
     body + &format!("--{boundary}--")
 }
@@ -187,7 +188,7 @@ async fn bulk_inserts_are_bounded_coded_and_repeated_like_others() {
     let chunks = large
         .as_bytes()
         .chunks(100)
-        .map(|c| bytes::Bytes::copy_from_slice(c));
+        .map(bytes::Bytes::copy_from_slice);
     let kind = "multipart/mixed;boundary=abc";
     let chunked = hub.ask(Method::POST, &path).header("content-type", kind);
     chunked.chunked(chunks.collect()).send().await.expect(413);
@@ -388,7 +389,7 @@ async fn other_readers_understand_them() {
         "{}/channel/{name}/latest/9?stable=false&bulk=true",
         hub.base()
     );
-    let script = r#"
+    let script = r"
 import email.parser, email.policy, io, json, sys, urllib.request, zipfile
 url, keys = sys.argv[1], sys.argv[2:]
 texts = [b'<a/>', b'two\r\nlines\r\n', b'large ' * 300000]
@@ -411,7 +412,7 @@ extra = archive.infolist()[0].extra
 at = extra.index(b'Hu')
 length = int.from_bytes(extra[at + 2:at + 4], 'little')
 assert json.loads(extra[at + 4:at + 4 + length]) == {'contentType': 'application/xml'}
-"#;
+";
     let script = Command::new("python3")
         .args(["-c", script, &url])
         .args(&uris)
@@ -432,7 +433,7 @@ async fn long_lists_are_sent_as_they_are_read() {
     let name = hub.channel("bulk").await;
     let mut body = String::new();
     for number in 0..20_000 {
-        body.push_str(&format!("--abc\r\n\r\n{number:0100}\r\n"));
+        write!(body, "--abc\r\n\r\n{number:0100}\r\n").unwrap();
     }
     body.push_str("--abc--");
     let path = format!("/channel/{name}/bulk");

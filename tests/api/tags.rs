@@ -78,7 +78,7 @@ async fn a_tag_without_channels_is_empty() {
         ("2024/05/01", 200),
         ("time", 200),
         ("time/hour", 303),
-        (&format!("{key}"), 404),
+        (key, 404),
         (&format!("{key}/next"), 404),
         (&format!("{key}/next/3"), 200),
         (&format!("{key}/previous/3"), 200),

@@ -1,5 +1,6 @@
 //! Many items in one request, in one answer, and under one tag: how fast, and in how much memory.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -104,10 +105,8 @@ async fn single_rate(client: &Client, (items, at_once): (usize, usize)) -> Outco
 async fn insert(client: &Client, items: usize) -> Outcome<()> {
     let mut body = String::with_capacity(items * (ITEM_BYTES + 20));
     for number in 0..items {
-        body.push_str(&format!(
-            "--b\r\n\r\n{number:0width$}\r\n",
-            width = ITEM_BYTES
-        ));
+        // Writing to a string cannot fail.
+        let _ = write!(body, "--b\r\n\r\n{number:0ITEM_BYTES$}\r\n");
     }
     body.push_str("--b--");
     let request = client.request(Method::POST, &format!("/channel/{CHANNEL}/bulk"));

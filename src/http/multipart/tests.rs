@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -143,9 +145,9 @@ proptest! {
     ) {
         let mut body = String::new();
         for payload in &payloads {
-            body.push_str(&format!("--{boundary}\r\n\r\n{payload}\r\n"));
+            write!(body, "--{boundary}\r\n\r\n{payload}\r\n").unwrap();
         }
-        body.push_str(&format!("--{boundary}--"));
+        write!(body, "--{boundary}--").unwrap();
         let found = parts_by(&boundary, body.as_bytes(), piece).unwrap();
         let found: Vec<Vec<u8>> = found.into_iter().map(|part| part.2).collect();
         let sent: Vec<Vec<u8>> = payloads.into_iter().map(String::into_bytes).collect();

@@ -18,7 +18,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::source::Source;
 use crate::channel::{Channel, Reads};
-use crate::http::api::Call;
+use crate::http::api::{Api, Call};
 use crate::http::body::ReplyBody;
 use crate::http::items::parts_of;
 use crate::http::links::{BaseUri, ChannelLinks};
@@ -80,7 +80,7 @@ pub(in crate::http) fn contents(
         let body = ReplyBody::Parts(Box::pin(zipped(feed, urls)));
         reply::with_body(StatusCode::OK, kind, body)
     } else {
-        let boundary = call.api.boundary();
+        let boundary = Api::boundary();
         let kind = format!("multipart/mixed;boundary={boundary}");
         let kind = HeaderValue::try_from(kind);
         let kind = kind.unwrap_or_else(|_| HeaderValue::from_static("multipart/mixed"));

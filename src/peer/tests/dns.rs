@@ -106,7 +106,7 @@ impl Dnsmasq {
                 .unwrap()
                 .contains(&wanted)
         };
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         while !listens() {
             assert_eq!(process.try_wait().unwrap(), None, "dnsmasq has ended");
             assert!(
