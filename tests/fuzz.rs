@@ -1,6 +1,6 @@
 //! The fuzz targets, on stable: what fuzzers have found so far, and a minute of random input.
 //!
-//! `FUZZ_SECONDS` sets how long each of the four targets is fed random input (15).
+//! `FUZZ_SECONDS` sets how long each of the eight targets is fed random input (10).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,7 +34,7 @@ fn feed(target: &str, run: fn(&[u8])) {
         run(input);
     }
     let seconds = std::env::var("FUZZ_SECONDS").ok();
-    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(15);
+    let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(10);
     let started = SystemClock.boot();
     let mut seed = started.as_nanos() as u64;
     while SystemClock.boot().saturating_sub(started) < Duration::from_secs(seconds) {
@@ -99,4 +99,24 @@ fn log() {
 #[test]
 fn index() {
     feed("index", hub::spoke::fuzzing::fuzz_index);
+}
+
+#[test]
+fn multipart() {
+    feed("multipart", hub::http::multipart::fuzz);
+}
+
+#[test]
+fn forwarded() {
+    feed("forwarded", hub::http::links::fuzz);
+}
+
+#[test]
+fn accept() {
+    feed("accept", hub::http::negotiate::fuzz);
+}
+
+#[test]
+fn channel() {
+    feed("channel", hub::channel::config::fuzz);
 }

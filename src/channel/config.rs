@@ -211,5 +211,39 @@ impl ChannelConfig {
     }
 }
 
+/// Reads any bytes as what clients send to make a channel, and then to change it: two bodies with a line
+/// end between them.
+///
+/// # Panics
+/// If what is made breaks a rule of its own: that is what a fuzzer looks for.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let at = data
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(data.len());
+    let (first, second) = data.split_at(at);
+    let (Ok(first), second) = (
+        ConfigUpdate::parse(first),
+        ConfigUpdate::parse_optional(second),
+    ) else {
+        return;
+    };
+    let now = Millis::new(1_790_000_000_000);
+    let Ok(made) = create(&first, Some("fuzzed"), &Defaults::default(), now) else {
+        return;
+    };
+    // Sent again it changes nothing.
+    let again = merge(&made, &ConfigUpdate::default(), now);
+    assert_eq!(again.as_ref(), Ok(&made));
+    let Ok(second) = second else { return };
+    for second in [second.clone().by_local(true), second] {
+        if let Ok(changed) = merge(&made, &second, now) {
+            assert!(changed.tags.len() <= ChannelConfig::TAGS_MAX);
+            assert_eq!(changed.creation_date, made.creation_date);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

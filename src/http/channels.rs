@@ -83,7 +83,8 @@ where
     json_expected(call.headers)?;
     let body = call.config_body(body).await?;
     let wrong = |wrong: ConfigError| reply::bad_config(&wrong);
-    ConfigUpdate::parse_optional(&body).map_err(wrong)
+    let update = ConfigUpdate::parse_optional(&body).map_err(wrong)?;
+    Ok(update.by_local(call.is_local()))
 }
 
 /// A body that configures a channel is JSON; without a `Content-Type` it is taken for it.

@@ -433,5 +433,40 @@ pub(super) fn is_path(byte: u8) -> bool {
     is_unreserved(byte) || b"!$&'()*+,;=:@/".contains(&byte)
 }
 
+/// Makes links of any bytes, as the `Host` and `X-Forwarded-*` headers, target and channel of a request:
+/// a line each.
+///
+/// # Panics
+/// If they are no URLs that can stand in a header and between quotes: that is what a fuzzer looks for.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let mut headers = HeaderMap::new();
+    for name in ["host", "x-forwarded-host", "x-forwarded-proto"] {
+        if let Ok(value) = http::HeaderValue::from_bytes(lines.next().unwrap_or_default()) {
+            headers.insert(name, value);
+        }
+    }
+    let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (target, channel, query) = (text(), text(), text());
+    let Some(own) = Authority::parse("hub:1") else {
+        return;
+    };
+    for target in [None, Some(target.as_str())] {
+        let base = BaseUri::of_request(Scheme::Http, target, &headers, &own);
+        let links = ChannelLinks::new(&base, &channel);
+        for url in [
+            links.url(Link::Channel),
+            links.url(Link::Ws),
+            ChannelLinks::of_tag(&base, &channel).url(Link::Time),
+            base.unslashed(&channel, Some(&query)),
+        ] {
+            assert!(http::HeaderValue::from_str(&url).is_ok(), "{url}");
+            let quoted = serde_json::to_string(&url).unwrap_or_default();
+            assert_eq!(quoted, format!("\"{url}\""));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

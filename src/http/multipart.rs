@@ -243,5 +243,46 @@ impl PartHead {
     }
 }
 
+/// Takes any bytes apart, in pieces whose length the first byte gives.
+///
+/// # Panics
+/// If more is kept or given than was fed: that is what a fuzzer looks for.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Some((piece, rest)) = data.split_first() else {
+        return;
+    };
+    let (boundary, body) = match rest.iter().position(|byte| *byte == 0) {
+        Some(at) => (rest.get(..at), rest.get(at + 1..)),
+        None => (Some(&b"b"[..]), Some(rest)),
+    };
+    let text = String::from_utf8_lossy(boundary.unwrap_or_default());
+    let header = format!("multipart/mixed; boundary={text}");
+    let (Some(boundary), Some(body)) = (self::boundary(&header), body) else {
+        return;
+    };
+    let mut parser = Parser::new(boundary);
+    let (mut given, mut open) = (0, false);
+    for piece in body.chunks(usize::from(*piece).max(1)) {
+        let fed = parser.feed(piece, &mut |event| {
+            match event {
+                Event::Begin(_) => open = true,
+                Event::Data(data) => given += data.len(),
+                Event::End => open = false,
+            }
+            Ok::<(), Malformed>(())
+        });
+        let kept = parser.kept();
+        assert!(
+            kept <= LINE_MAX + piece.len() + boundary.len() + 8,
+            "{kept} kept"
+        );
+        if fed.is_err() {
+            return;
+        }
+    }
+    assert!(given <= body.len() && (open || given + 4 <= body.len() + 4));
+}
+
 #[cfg(test)]
 mod tests;

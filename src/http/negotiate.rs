@@ -98,6 +98,31 @@ fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
+/// Reads any bytes as `Accept` headers, a line each, and the last line as what is stored.
+///
+/// # Panics
+/// If what accepts everything refuses something: that is what a fuzzer looks for.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let mut lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').collect();
+    let stored = lines.pop().unwrap_or_default();
+    let stored = ContentType::parse(&String::from_utf8_lossy(stored)).ok();
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        if let Ok(value) = http::HeaderValue::from_bytes(line) {
+            headers.append(ACCEPT, value);
+        }
+    }
+    let (_, _) = (wants_html(&headers), list_format(&headers, false));
+    let (_, _) = (
+        list_format(&headers, true),
+        accepts(&headers, stored.as_ref()),
+    );
+    headers.append(ACCEPT, http::HeaderValue::from_static("*/*"));
+    assert!(accepts(&headers, stored.as_ref()), "{headers:?}");
+    assert_ne!(list_format(&headers, true), ListFormat::NotAcceptable);
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

@@ -41,13 +41,6 @@ const OUT_OF_REACH: &[(&str, u16, &str, &str)] = &[
     ("provide", 409, "*", "as before"),
     ("provideBulk", 409, "*", "as before"),
     (
-        "putChannel",
-        403,
-        "application/json",
-        "protection against changes, which the hub does not give yet",
-    ),
-    ("patchChannel", 403, "application/json", "as before"),
-    (
         "recover",
         200,
         "*",

@@ -57,10 +57,8 @@ pub fn create(
 /// The configuration of an existing channel after a change. Fields not sent stay as they are, `null`
 /// empties them, and the name in the update does not count.
 ///
-/// Whether the caller may make this change to a protected channel is not checked here.
-///
 /// # Errors
-/// The first rule that the result would break.
+/// The first rule that the result would break; last of all [`ConfigError::Protected`].
 pub fn merge(
     existing: &ChannelConfig,
     update: &ConfigUpdate,
@@ -72,7 +70,58 @@ pub fn merge(
         ttl_days: Defaults::TTL_DAYS,
         now,
     };
-    request.apply(existing.clone())
+    let result = request.apply(existing.clone())?;
+    if !update.local && (existing.protect || result.protect) {
+        protect(existing, &result)?;
+    }
+    Ok(result)
+}
+
+/// What protection forbids those who are not on the hub's machine: whatever could lose items, or whose
+/// they are.
+fn protect(before: &ChannelConfig, after: &ChannelConfig) -> Result<(), ConfigError> {
+    let refuse = |field, value: String, rule: &'static str| {
+        let rule = rule.into();
+        Err(ConfigError::Protected { field, value, rule })
+    };
+    if before.protect && !after.protect {
+        return refuse("protect", "false".to_owned(), "true, once it is");
+    }
+    if before.storage != after.storage && after.storage != Storage::Both {
+        let value = after.storage.name().to_owned();
+        return refuse("storage", value, "as it is, or BOTH");
+    }
+    if !before.owner.is_empty() && before.owner != after.owner {
+        return refuse("owner", shown(&after.owner), "as it is, once it is set");
+    }
+    if let Some(gone) = before.tags.difference(&after.tags).next() {
+        return refuse(
+            "tags",
+            format!("without {gone}"),
+            "all that there are, and more",
+        );
+    }
+    if before.keep_forever && !after.keep_forever {
+        return refuse("keepForever", "false".to_owned(), "true, once it is");
+    }
+    if !after.keep_forever {
+        if after.max_items < before.max_items {
+            return refuse(
+                "maxItems",
+                after.max_items.to_string(),
+                "no less than it is",
+            );
+        }
+        if after.ttl_days < before.ttl_days {
+            return refuse("ttlDays", after.ttl_days.to_string(), "no less than it is");
+        }
+    }
+    let source = &before.replication_source;
+    if !source.is_empty() && *source != after.replication_source {
+        let value = shown(&after.replication_source);
+        return refuse("replicationSource", value, "as it is, once it is set");
+    }
+    Ok(())
 }
 
 /// The name of the channel that a request is to create: the first checks of [`create`].

@@ -42,7 +42,7 @@ fn channel(body: &Value) -> ChannelConfig {
 
 /// What PUT or PATCH makes of a body, on a channel created with another one.
 fn change(created: &Value, body: &Value) -> Result<ChannelConfig, ConfigError> {
-    merge(&channel(created), &parse(body)?, NOW)
+    merge(&channel(created), &parse(body)?.by_local(true), NOW)
 }
 
 /// The fields of `config` that `expected` names.
@@ -198,6 +198,66 @@ fn configured_defaults_apply_to_new_channels_only() {
     let config = create(&ConfigUpdate::default(), Some("a"), &none, NOW).unwrap();
     assert_eq!(config.ttl_days, 120);
     assert_eq!(Defaults::default(), DEFAULTS);
+}
+
+#[test]
+fn protection_holds_back_those_who_are_elsewhere() {
+    let owned = json!({"name": "a", "owner": "o", "protect": true, "tags": ["t"], "ttlDays": 30});
+    let counted = json!({"name": "a", "owner": "o", "protect": true, "maxItems": 9});
+    let kept = json!({"name": "a", "owner": "o", "protect": true, "keepForever": true});
+    let copied = json!({"name": "a", "owner": "o", "protect": true, "replicationSource": "http://h/channel/x"});
+    let open = json!({"name": "a", "owner": "o", "tags": ["t"], "ttlDays": 30});
+    for (created, body, field) in [
+        (&owned, json!({"protect": false}), Some("protect")),
+        (&owned, json!({"storage": "SINGLE"}), Some("storage")),
+        (&owned, json!({"storage": "BOTH"}), None),
+        (&owned, json!({"owner": "p"}), Some("owner")),
+        (&owned, json!({"owner": " o "}), None),
+        (&owned, json!({"tags": []}), Some("tags")),
+        (&owned, json!({"tags": ["u"]}), Some("tags")),
+        (&owned, json!({"tags": ["t", "u"]}), None),
+        (&owned, json!({"ttlDays": 29}), Some("ttlDays")),
+        (&owned, json!({"ttlDays": 31}), None),
+        (
+            &owned,
+            json!({"ttlDays": 0, "maxItems": 5}),
+            Some("ttlDays"),
+        ),
+        (&owned, json!({"keepForever": true}), None),
+        (&owned, json!({"description": "x"}), None),
+        (&counted, json!({"maxItems": 8}), Some("maxItems")),
+        (&counted, json!({"maxItems": 10}), None),
+        (&kept, json!({"keepForever": false}), Some("keepForever")),
+        (&copied, json!({"replicationSource": ""}), Some("tags")),
+        (
+            &copied,
+            json!({"replicationSource": "http://h/channel/y"}),
+            Some("replicationSource"),
+        ),
+        // So it is with the change that turns it on.
+        (&open, json!({"protect": true}), None),
+        (
+            &open,
+            json!({"protect": true, "ttlDays": 3}),
+            Some("ttlDays"),
+        ),
+        (&open, json!({"ttlDays": 3, "tags": [], "owner": ""}), None),
+    ] {
+        let before = channel(created);
+        let update = parse(&body).unwrap();
+        let refused = merge(&before, &update, NOW).err();
+        let kind = refused.as_ref().map(ConfigError::kind);
+        assert_eq!(kind, field.map(|_| ErrorKind::Forbidden), "{body}");
+        assert_eq!(
+            refused.as_ref().and_then(ConfigError::field),
+            field,
+            "{body}"
+        );
+        assert!(
+            merge(&before, &update.by_local(true), NOW).is_ok(),
+            "{body}"
+        );
+    }
 }
 
 #[test]

@@ -30,6 +30,17 @@ pub struct ConfigUpdate {
     pub(super) protect: Sent<bool>,
     pub(super) allow_zero_bytes: Sent<bool>,
     pub(super) secondary_metrics_reporting: Sent<bool>,
+    /// Whether the caller is on this machine: protection holds back others.
+    pub(super) local: bool,
+}
+
+impl ConfigUpdate {
+    /// The same, asked for by a caller on this machine, or by another one.
+    #[must_use]
+    pub fn by_local(mut self, local: bool) -> Self {
+        self.local = local;
+        self
+    }
 }
 
 /// A field of a request.
@@ -97,6 +108,7 @@ impl ConfigUpdate {
             protect: switch(fields, "protect")?,
             allow_zero_bytes: switch(fields, "allowZeroBytes")?,
             secondary_metrics_reporting: switch(fields, "secondaryMetricsReporting")?,
+            local: false,
         })
     }
 

@@ -143,6 +143,12 @@ pub(super) async fn of_configurations(run: &Run, hub: &Hub) {
         .channel_with("guarded", &json!({"owner": "o", "protect": true}))
         .await;
     run.ask(hub, "deleteChannel", &protected).expect(403).await;
+    for operation in ["putChannel", "patchChannel"] {
+        run.ask(hub, operation, &protected)
+            .json(&json!({"protect": false}))
+            .expect(403)
+            .await;
+    }
 }
 
 /// Documents of channels.

@@ -221,7 +221,7 @@ proptest! {
         check(&before, NOW)?;
         let Ok(update) = parse(&body) else { return Ok(()) };
         let now = NOW.plus(later);
-        match merge(&before, &update, now) {
+        match merge(&before, &update.clone().by_local(true), now) {
             Ok(after) => {
                 check(&after, now)?;
                 prop_assert_eq!(after.name.as_str(), before.name.as_str());
