@@ -42,7 +42,7 @@ bench: build ## Measure the hub beside a bare server that does nothing, and a cl
 	HUB_BIN=$(RELEASE) $(TARGET)/release/rehearse speed
 
 rehearse: ## Put hubs under faults at full size (long; some of it needs root)
-	@./tools/need.sh zookeeper haproxy network python
+	@./tools/need.sh zookeeper haproxy network python clients
 	$(CARGO) build --profile rehearse --locked --package hub --package cluster-tests --features hub/faults
 	HUB_BIN=$(TARGET)/rehearse/hub $(TARGET)/rehearse/rehearse all
 	./tools/openapi.sh full $(TARGET)/rehearse/hub

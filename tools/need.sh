@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network|dns|python]...
+# Sees to it that the programs are there that run beside hubs: tools/need.sh [zookeeper|haproxy|network|dns|python|clients]...
 # On Debian and Ubuntu it installs what is missing, and nothing else; elsewhere it says what to do.
 set -euo pipefail
 
@@ -51,8 +51,18 @@ for needed in "$@"; do
             elsewhere+=("Python: install 3.10 or later with its modules venv and ensurepip, and put python3 on the PATH")
         fi
         ;;
+    clients)
+        has node || {
+            packages+=(nodejs)
+            elsewhere+=("Node: install 18 or later, and put node on the PATH")
+        }
+        has curl || {
+            packages+=(curl)
+            elsewhere+=("curl: install it, and put curl on the PATH")
+        }
+        ;;
     *)
-        echo "need.sh: $needed: not one of zookeeper, haproxy, network, dns, python" >&2
+        echo "need.sh: $needed: not one of zookeeper, haproxy, network, dns, python, clients" >&2
         exit 2
         ;;
     esac

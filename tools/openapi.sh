@@ -2,7 +2,8 @@
 # Sends a hub what its openapi.json allows, and much that it does not, and holds the answers to it:
 #   tools/openapi.sh quick HUB      some thousand requests, the same each time
 #   tools/openapi.sh full HUB       tens of thousands, others each time (OPENAPI_SEED repeats some)
-# HUB is the program. It needs Python 3.10 or later; what else it needs it installs below the target
+# Before that it lets clients of other languages use it (tools/clients).
+# HUB is the program. It needs Python 3.10 or later, Node and curl; what else it needs it installs below the target
 # folder, in the versions of tools/openapi/requirements.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -80,6 +81,10 @@ run() {
         run "$url/openapi.json" --phases "$phases" --max-examples "$examples" --seed "$seed" "$@")
 }
 failed=0
+# Clients that others wrote.
+"$venv/bin/python" tools/clients/with_requests.py "$url" || failed=1
+node tools/clients/with_fetch.mjs "$url" || failed=1
+./tools/clients/with_curl.sh "$url" || failed=1
 run || failed=1
 # What is only answered to operators, where they ask.
 run --url "http://$ops" --include-tag Internal || failed=1
