@@ -11,6 +11,7 @@ mod inventory;
 mod keyed;
 mod offered;
 mod order;
+mod outcome;
 mod read;
 mod settle;
 mod write;
@@ -33,7 +34,8 @@ use crate::env::{HubClock, Millis};
 use crate::item::{Frontier, ItemKey, NodeSlot};
 
 pub use offered::Offered;
-pub use write::{Stored, Write, WriteError};
+pub use outcome::{Stored, WriteError};
+pub use write::Write;
 
 /// The clock mark is asked for anew when the clock is this close to it, in milliseconds.
 const MARK_SOON: i64 = 400;
