@@ -381,7 +381,7 @@ impl Reads {
         };
         let window = limits.accept_window + limits.max_skew + fixed;
         let over = to.millis.plus(window) < self.clock.now();
-        (over || query.whole) && *bound < Frontier::below(to)
+        (over || query.whole) && bound.end() < to
     }
 }
 
@@ -432,14 +432,14 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
 /// The items of records that lie in a range, in the order of the walk: one more than the limit at the
 /// most.
 fn items_of(records: &[ItemKey], (from, to): (ItemKey, ItemKey), query: &Query) -> Vec<ItemKey> {
-    let inside = |key: &ItemKey| (from..to).contains(key);
     let most = query.limit.saturating_add(1);
     let mut items = Vec::with_capacity(records.len().min(most));
     for record in records {
         let left = most - items.len();
+        let inside = record.items_between(&from, &to);
         match query.direction {
-            Direction::Ascending => items.extend(record.items().filter(inside).take(left)),
-            Direction::Descending => items.extend(record.items().rev().filter(inside).take(left)),
+            Direction::Ascending => items.extend(inside.take(left)),
+            Direction::Descending => items.extend(inside.rev().take(left)),
         }
         if items.len() >= most {
             break;

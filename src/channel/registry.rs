@@ -136,6 +136,9 @@ impl Channels {
     /// # Errors
     /// [`ChannelError`].
     pub async fn fetch(self: &Arc<Self>, name: &str) -> Result<Option<Arc<Channel>>, ChannelError> {
+        if !is_name(name) {
+            return Ok(None);
+        }
         let key = key_of(name);
         let turn = async move |channels: Arc<Self>, key: String| channels.ask(&key).await;
         self.in_turn(key, turn).await
@@ -272,6 +275,10 @@ impl Channels {
     /// [`ChannelError`]; in particular [`ChannelError::Missing`].
     pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), ChannelError> {
         let (key, name) = (key_of(name), name.to_owned());
+        // What is no name is none of a path of coordination's either.
+        if !is_name(&name) {
+            return Err(ChannelError::Missing { name });
+        }
         let turn = async move |channels: Arc<Self>, key: String| {
             let deleted = channels.coordination.delete_channel(&key).await;
             if matches!(deleted, Ok(()) | Err(CoordinationError::Missing)) {

@@ -21,6 +21,8 @@ use crate::spoke::Direction;
 const ASKED: usize = 32;
 /// The fewest and the most keys that are fetched of a channel at a time.
 const KEYS: (usize, usize) = (4, 2000);
+/// About how many keys a walk holds at the most, of all its channels together.
+const KEYS_HELD: usize = 100_000;
 
 /// Where a walk begins, and what it takes in.
 #[derive(Debug, Clone)]
@@ -66,6 +68,8 @@ struct Cursor {
     query: Query,
     keys: VecDeque<ItemKey>,
     more: bool,
+    /// The most keys that are fetched at a time.
+    most: usize,
 }
 
 /// The next key of each cursor: the one that is nearest comes first.
@@ -107,7 +111,7 @@ impl Cursor {
         }
         self.more = page.more && !page.keys.is_empty();
         self.keys = page.keys.into();
-        self.query.limit = (self.query.limit * 4).min(KEYS.1);
+        self.query.limit = (self.query.limit * 4).min(self.most);
     }
 
     fn wrong(&self, error: QueryError) -> WalkError {
@@ -145,13 +149,14 @@ impl Walk {
     ) -> Result<Self, WalkError> {
         channels.sort_by(|a, b| a.config.name.key().cmp(b.config.name.key()));
         let share = query.wanted.div_ceil(channels.len().max(1)) * 2;
+        let most = (KEYS_HELD / channels.len().max(1)).clamp(KEYS.0, KEYS.1);
         let cursor_of = |channel: Arc<Channel>| {
             let (from, to) = range_of(query, channel.config.name.key());
             let query = Query {
                 from,
                 to,
                 direction: query.direction,
-                limit: share.clamp(KEYS.0, KEYS.1).min(query.wanted.max(1) + 1),
+                limit: share.clamp(KEYS.0, most).min(query.wanted.max(1) + 1),
                 stable: query.stable,
                 epoch: query.epoch,
                 whole: false,
@@ -161,6 +166,7 @@ impl Walk {
                 query,
                 keys: VecDeque::new(),
                 more: false,
+                most,
             }
         };
         let cursors: Vec<Cursor> = channels.into_iter().map(cursor_of).collect();
@@ -187,6 +193,15 @@ impl Walk {
             moved: None,
             stable,
         };
+        if let Some(stable) = walk.stable {
+            // What follows is stable up to there, by whichever replicas: they are waited for until they
+            // know it, or what they do not list would be missing between what others do.
+            for cursor in &mut walk.cursors {
+                let end = stable.end();
+                cursor.query.to = Some(cursor.query.to.map_or(end, |to| to.min(end)));
+                cursor.query.whole = true;
+            }
+        }
         for at in 0..walk.cursors.len() {
             walk.go_on(at).await?;
         }

@@ -233,8 +233,8 @@ fn uris(
     let count = record.count() as usize;
     let to = count.min(from + LINKS);
     text.reserve((to - from) * 96 + 4);
-    for (at, key) in record.items().enumerate().skip(from).take(to - from) {
-        text.push_str(if at == 0 { "\"" } else { ",\"" });
+    for (at, key) in record.items_of(from as u32..to as u32).enumerate() {
+        text.push_str(if from + at == 0 { "\"" } else { ",\"" });
         links.push_item(&mut text, &key);
         text.push('"');
     }

@@ -160,7 +160,11 @@ impl Rest {
         if let Some(last) = self.after {
             match self.query.direction {
                 spoke::Direction::Ascending => self.query.from = last.successor(),
-                spoke::Direction::Descending => self.query.to = Some(last),
+                spoke::Direction::Descending => {
+                    self.query.to = Some(last);
+                    // What was listed is stable, and so is what lies below it.
+                    self.query.whole = self.query.stable;
+                }
             }
         }
         let page = self.reads.page(&self.channel, &self.query).await?;

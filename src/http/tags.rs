@@ -262,7 +262,7 @@ impl<'a> Tagged<'a> {
             ItemKey::first_of(path.start()),
             ItemKey::first_of(path.end()),
         );
-        let descending = self.params.order == Order::Descending && format == ListFormat::Json;
+        let descending = self.params.order == Order::Descending;
         let query = WalkQuery {
             from,
             to: Some(to),
@@ -407,6 +407,9 @@ impl<'a> Tagged<'a> {
         around: &[(&'static str, String)],
         link_headers: bool,
     ) -> Reply {
+        if self.params.order == Order::Descending {
+            found.reverse();
+        }
         if format != ListFormat::Json {
             let around = if link_headers {
                 self.bulk_links(around)
@@ -415,9 +418,6 @@ impl<'a> Tagged<'a> {
             };
             let source = Source::Known(found.into_iter());
             return contents(self.call, format, source, self.urls(), &around);
-        }
-        if self.params.order == Order::Descending {
-            found.reverse();
         }
         let mut body = self.head(around);
         for (at, (channel, key)) in found.iter().enumerate() {

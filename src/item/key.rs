@@ -53,10 +53,46 @@ impl ItemKey {
     /// The keys of the items of the record of this key, in order: those of a bulk insert, or else
     /// this one.
     pub fn items(self) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
-        (0..self.count()).map(move |at| match self.suffix.bulk_item(at) {
+        self.items_of(0..self.count())
+    }
+
+    /// Those of them with these numbers.
+    pub fn items_of(
+        self,
+        numbers: std::ops::Range<u32>,
+    ) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        numbers.map(move |at| self.item(at))
+    }
+
+    /// Those of them at or above `from` and below `to`.
+    pub fn items_between(
+        self,
+        from: &Self,
+        to: &Self,
+    ) -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        let start = self.items_below(from);
+        self.items_of(start..self.items_below(to).max(start))
+    }
+
+    /// How many of them are below a position, by bisection: there may be a million.
+    fn items_below(self, end: &Self) -> u32 {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.item(middle) < *end {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    fn item(self, at: u32) -> Self {
+        match self.suffix.bulk_item(at) {
             Some(suffix) => Self::new(self.millis, suffix),
             None => self,
-        })
+        }
     }
 
     /// If it looks like that of an item of a bulk insert: its number, and where the record is to be

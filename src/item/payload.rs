@@ -114,10 +114,11 @@ fn is_quoted(text: &str) -> bool {
     let mut escaped = false;
     for c in inner.chars() {
         match c {
+            // Also behind a backslash: it is written into headers.
+            c if c.is_ascii_control() || !c.is_ascii() => return false,
             _ if escaped => escaped = false,
             '\\' => escaped = true,
             '"' => return false,
-            c if c.is_ascii_control() || !c.is_ascii() => return false,
             _ => {}
         }
     }
@@ -162,6 +163,8 @@ mod tests {
             "a/b;c",
             "a/b;c=",
             "a/b;c=\"d",
+            "a/b;c=\"\\\nd\"",
+            "a/b;c=\"\\\u{e9}\"",
             "a/b;=d",
             "a/b c",
         ] {

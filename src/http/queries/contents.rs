@@ -32,6 +32,8 @@ const AHEAD: usize = 16;
 const SMALL: u64 = 64 * 1024;
 /// About how much of an answer goes out at a time, in bytes.
 const PART: usize = 64 * 1024;
+/// The most entries of a zip: its directory is held until its end.
+const ENTRIES_MAX: usize = 250_000;
 /// The id under which a zip entry's extra field says what the entry's content type is: "Hu".
 const EXTRA_ID: u16 = u16::from_le_bytes(*b"Hu");
 
@@ -265,6 +267,7 @@ struct Zipped {
     urls: ItemUrls,
     written: Written,
     zip: Option<Zip>,
+    entries: usize,
     rest: Option<Rest>,
 }
 
@@ -276,6 +279,7 @@ fn zipped(feed: Feed, urls: ItemUrls) -> impl stream::Stream<Item = io::Result<B
         urls,
         zip: Some(ZipWriter::new_stream(written.clone())),
         written,
+        entries: 0,
         rest: None,
     };
     stream::unfold(Some(state), |state| async move {
@@ -310,6 +314,13 @@ impl Zipped {
                 let ended = ending.await.map_err(io::Error::other)?;
                 return ended.map(|()| false).map_err(io::Error::other);
             };
+            self.entries += 1;
+            if self.entries > ENTRIES_MAX {
+                let text = format!(
+                    "a zip has at most {ENTRIES_MAX} entries; as multipart there is no limit"
+                );
+                return Err(io::Error::other(text));
+            }
             let name = self.urls.entry(&channel, &key);
             let options = options(&key, &item)?;
             let start = move |zip: &mut Zip| {

@@ -72,7 +72,11 @@ impl Pages {
         if let Some(last) = self.keys.back() {
             match self.query.direction {
                 Direction::Ascending => self.query.from = last.successor(),
-                Direction::Descending => self.query.to = Some(*last),
+                Direction::Descending => {
+                    self.query.to = Some(*last);
+                    // What was listed is stable, and so is what lies below it.
+                    self.query.whole = self.query.stable;
+                }
             }
         }
     }
