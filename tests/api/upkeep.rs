@@ -38,7 +38,7 @@ async fn the_index_leads_to_every_page() {
 
 #[tokio::test]
 async fn channels_are_read_again_on_every_node() {
-    let hub = Hub::shared().await;
+    let hub = Hub::alone().await;
     let node = hub.get("/internal/deploy").await.json()[0].clone();
     let node = node.as_str().unwrap();
     for query in ["", "?all=true", "?all=TRUE"] {
