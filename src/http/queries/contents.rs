@@ -1,7 +1,7 @@
 //! Lists with the items' contents: multipart or zip, written as they are read.
 //!
-//! Items are read a few ahead while they are small, and one at a time once one is not, so that what is
-//! held is a small part of what is sent. A client that reads slowly holds nothing but that.
+//! Items are read a few ahead while they are small, and one at a time once one is not. A client that
+//! reads slowly holds what was read ahead; of a zip also its directory, which is written last.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;

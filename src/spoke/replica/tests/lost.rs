@@ -46,6 +46,22 @@ async fn undecided_with(net: &Arc<Net>, dying: &[usize]) -> (ItemKey, Writing) {
     (lowest.unwrap(), task)
 }
 
+/// The second one takes an item over from the first, as it does when it learns.
+async fn learn(net: &Arc<Net>, key: ItemKey) {
+    let item = net.replica(0).item_for_peer(CHANNEL, key).await.unwrap();
+    let learned = Offered {
+        request: AppendRequest {
+            channel: channel(),
+            key,
+            committed: true,
+            body: item.unwrap().body,
+        },
+        place: Arc::new(Trio(1)),
+    };
+    let answers = net.replica(1).take(vec![learned]).await;
+    assert_eq!(answers, [AppendAnswer::Stored]);
+}
+
 fn declare_lost(lost: impl IntoIterator<Item = usize>) {
     LOST.set(lost.into_iter().collect());
 }
@@ -113,18 +129,7 @@ async fn what_an_earlier_run_refused_is_asked_again() {
     let (key, task) = undecided_with(&net, &[2]).await;
     net.kill(1);
     restart(&net, 1).await;
-    let item = net.replica(0).item_for_peer(CHANNEL, key).await.unwrap();
-    let learned = Offered {
-        request: AppendRequest {
-            channel: channel(),
-            key,
-            committed: true,
-            body: item.unwrap().body,
-        },
-        place: Arc::new(Trio(1)),
-    };
-    let answers = net.replica(1).take(vec![learned]).await;
-    assert_eq!(answers, [AppendAnswer::Stored]);
+    learn(&net, key).await;
     // What this one promised before it died covers the key, so it refuses, too.
     restart(&net, 2).await;
     tokio::time::sleep(A_WHILE).await;
@@ -189,18 +194,7 @@ async fn what_a_learner_was_told_of_is_asked_of_it() {
     assert_eq!(replica.undecided(), (1, Some(key)));
     // It has learned it.
     restart(&net, 1).await;
-    let item = replica.item_for_peer(CHANNEL, key).await.unwrap();
-    let learned = Offered {
-        request: AppendRequest {
-            channel: channel(),
-            key,
-            committed: true,
-            body: item.unwrap().body,
-        },
-        place: Arc::new(Trio(1)),
-    };
-    let answers = net.replica(1).take(vec![learned]).await;
-    assert_eq!(answers, [AppendAnswer::Stored]);
+    learn(&net, key).await;
     tokio::time::sleep(A_WHILE).await;
     let repeated = false;
     assert_eq!(task.await.unwrap(), Ok(Stored { key, repeated }));
