@@ -190,6 +190,8 @@ pub struct Levels {
     pub clock_offset: f64,
     /// The bytes of bodies in flight.
     pub inflight_bytes: u64,
+    /// The bytes of items held for answers.
+    pub answer_bytes: u64,
     /// Whether the node is ready.
     pub ready: bool,
 }
@@ -206,6 +208,7 @@ pub fn levels(levels: &Levels) {
     gauge!("hub_channels_count").set(levels.channels as f64);
     gauge!("hub_clock_offset_seconds").set(levels.clock_offset);
     gauge!("hub_inflight_bytes").set(levels.inflight_bytes as f64);
+    gauge!("hub_answer_bytes").set(levels.answer_bytes as f64);
     gauge!("hub_node_ready").set(f64::from(u8::from(levels.ready)));
 }
 
@@ -265,6 +268,10 @@ pub fn describe(version: &'static str) {
         "wall time minus the hub's clock"
     );
     describe_gauge!("hub_inflight_bytes", "bytes of bodies in flight");
+    describe_gauge!(
+        "hub_answer_bytes",
+        "bytes of items held for answers: of other members, or read ahead"
+    );
     describe_gauge!("hub_node_ready", "1 while the node can serve");
     describe_counter!("hub_peer_requests_total", "questions to other members");
     describe_histogram!(

@@ -34,7 +34,7 @@ use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService
 use crate::config::Config;
 use crate::env::{HubClock, OsRandom, Random, clock_source};
 use crate::http::api::{Api, Core, Operations};
-use crate::http::body::Inflight;
+use crate::http::body::{Budgets, Inflight};
 use crate::http::links::Authority;
 use crate::item::NodeSlot;
 use crate::metric;
@@ -89,7 +89,7 @@ pub async fn run(
     let working = Arc::new(OnceLock::new());
     let leaving = Leaving::default();
     let stop = either(stop, leaving.watch());
-    let inflight = Inflight::new(config.limits.inflight_bytes);
+    let budgets = Budgets::new(config.limits.inflight_bytes);
     let tls = tls_acceptor(&config)?;
 
     let public = listen("http.listen", config.http.listen).await?;
@@ -134,13 +134,13 @@ pub async fn run(
         traces: Arc::clone(&traces),
         leaving,
         time,
-        inflight: inflight.clone(),
+        budgets: budgets.clone(),
         metrics: metrics.clone(),
     });
     let api = Api::new(
         api_settings(&config, &node_name, own),
         Arc::clone(&clock),
-        inflight,
+        budgets.clone(),
         Arc::clone(&life),
         Arc::clone(&node) as Arc<dyn Operations>,
         traces,
@@ -170,6 +170,7 @@ pub async fn run(
         view: &view,
         local: &local,
         membership: &membership,
+        answers: &budgets.answers,
         channels: &channels,
         working: &working,
         public: &node_name,
@@ -275,6 +276,8 @@ struct Starting<'a> {
     view: &'a Arc<RingView>,
     local: &'a Arc<LocalReplica>,
     membership: &'a Membership,
+    /// What bounds the items held for answers.
+    answers: &'a Inflight,
     channels: &'a Arc<OnceLock<Arc<Channels>>>,
     working: &'a OnceLock<Working>,
     /// `host:port` of the listener for clients.
@@ -307,6 +310,7 @@ impl Starting<'_> {
             clock,
             self.public,
             self.membership,
+            self.answers.clone(),
         )
         .await?;
         let cluster = &joined.cluster;

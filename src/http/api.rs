@@ -12,7 +12,7 @@ use http::header::{ACCEPT_ENCODING, EXPECT, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body::Body;
 
-use super::body::{BodyError, BodyLimits, Coding, Inflight, drain, read};
+use super::body::{BodyError, BodyLimits, Budgets, Coding, drain, read};
 use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
@@ -106,7 +106,7 @@ pub trait Operations: Send + Sync {
 pub struct Api {
     pub(super) settings: ApiSettings,
     pub(super) clock: Arc<HubClock>,
-    pub(super) inflight: Inflight,
+    pub(super) budgets: Budgets,
     core: OnceLock<Core>,
     life: Arc<Life>,
     operations: Arc<dyn Operations>,
@@ -235,7 +235,7 @@ impl Call<'_> {
     {
         let answer = |wrong: BodyError| reply::bad_body(&wrong);
         let coding = Coding::of(self.headers).map_err(answer)?;
-        let read = read(body, coding, limits, &self.api.inflight).await;
+        let read = read(body, coding, limits, &self.api.budgets.bodies).await;
         read.map_err(answer)
     }
 }
@@ -245,7 +245,7 @@ impl Api {
     pub fn new(
         settings: ApiSettings,
         clock: Arc<HubClock>,
-        inflight: Inflight,
+        budgets: Budgets,
         life: Arc<Life>,
         operations: Arc<dyn Operations>,
         traces: Arc<Traces>,
@@ -255,7 +255,7 @@ impl Api {
         Arc::new(Self {
             settings,
             clock,
-            inflight,
+            budgets,
             core: OnceLock::new(),
             life,
             operations,

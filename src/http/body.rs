@@ -1,8 +1,9 @@
 //! Bodies: reading those of requests within their limits, and those of responses.
 
+mod inflight;
+
 use std::io::{self, Read as _};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+use self::inflight::Full;
+pub use self::inflight::{Budgets, Inflight, Share};
 
 /// The body of a response.
 #[derive(Default)]
@@ -78,6 +81,12 @@ impl Body for ReplyBody {
             Self::Parts(_) => SizeHint::default(),
             Self::Compressed(body) => body.size_hint(),
         }
+    }
+}
+
+impl From<Full> for BodyError {
+    fn from(_: Full) -> Self {
+        Self::Busy
     }
 }
 
@@ -156,115 +165,6 @@ impl Coding {
                 coding: text.chars().take(100).collect(),
             }),
         }
-    }
-}
-
-/// The bytes of all bodies that are in flight, bounded.
-#[derive(Debug, Clone)]
-pub struct Inflight {
-    permits: Arc<Semaphore>,
-    total: usize,
-}
-
-/// One permit stands for this many bytes.
-const PERMIT_BYTES: u64 = 1024;
-
-/// A share of the bytes in flight, given back when it is dropped.
-#[derive(Debug)]
-struct Share {
-    inflight: Inflight,
-    permits: Option<OwnedSemaphorePermit>,
-    bytes: u64,
-}
-
-impl Inflight {
-    /// At most that many bytes.
-    pub fn new(bytes: u64) -> Self {
-        let total = usize::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(Semaphore::MAX_PERMITS);
-        let total = total.clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            permits: Arc::new(Semaphore::new(total)),
-            total,
-        }
-    }
-
-    /// How many bytes are in flight, roughly.
-    pub fn bytes(&self) -> u64 {
-        (self.total - self.permits.available_permits().min(self.total)) as u64 * PERMIT_BYTES
-    }
-
-    /// How many bytes there is room for once nothing else is in flight.
-    fn most(&self) -> u64 {
-        self.total as u64 * PERMIT_BYTES
-    }
-
-    /// How many bytes there is room for now.
-    fn room(&self) -> u64 {
-        self.permits.available_permits() as u64 * PERMIT_BYTES
-    }
-
-    fn share(&self) -> Share {
-        Share {
-            inflight: self.clone(),
-            permits: None,
-            bytes: 0,
-        }
-    }
-}
-
-impl Share {
-    /// Grows to that many bytes.
-    fn cover(&mut self, bytes: u64) -> Result<(), BodyError> {
-        if bytes <= self.bytes {
-            return Ok(());
-        }
-        let wanted = bytes.div_ceil(PERMIT_BYTES) - self.bytes.div_ceil(PERMIT_BYTES);
-        let wanted = u32::try_from(wanted).map_err(|_| BodyError::Busy)?;
-        let more = Arc::clone(&self.inflight.permits).try_acquire_many_owned(wanted);
-        let more = more.map_err(|_| BodyError::Busy)?;
-        match &mut self.permits {
-            Some(permits) => permits.merge(more),
-            None => self.permits = Some(more),
-        }
-        self.bytes = bytes;
-        Ok(())
-    }
-
-    /// Shrinks to that many bytes.
-    fn give_back_to(&mut self, bytes: u64) {
-        let Some(surplus) = self.bytes.checked_sub(bytes) else {
-            return;
-        };
-        let permits = (bytes + surplus).div_ceil(PERMIT_BYTES) - bytes.div_ceil(PERMIT_BYTES);
-        let held = self.permits.as_mut();
-        // What is split off is given back here.
-        drop(held.and_then(|held| held.split(permits as usize)));
-        self.bytes = bytes;
-    }
-}
-
-impl Share {
-    /// The bytes that the share is of: it is given back with the last of them.
-    fn of(self, bytes: Bytes) -> Bytes {
-        if bytes.is_empty() {
-            return bytes;
-        }
-        Bytes::from_owner(Shared {
-            bytes,
-            _share: self,
-        })
-    }
-}
-
-/// Bytes that hold a share.
-struct Shared {
-    bytes: Bytes,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Shared {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 
@@ -381,12 +281,14 @@ where
     if coding == Coding::Identity {
         let mut frames = Frames::of(&mut body, limits, inflight)?;
         while let Some(data) = frames.next().await? {
-            share.cover(take(&data)? as u64)?;
+            let held = take(&data)? as u64;
+            share.cover(held).map_err(BodyError::from)?;
         }
     } else {
         let decoded = read(body, coding, limits, inflight).await?;
         for piece in decoded.chunks(STEP as usize) {
-            share.cover(take(piece)? as u64)?;
+            let held = take(piece)? as u64;
+            share.cover(held).map_err(BodyError::from)?;
             tokio::task::yield_now().await;
         }
     }
@@ -554,7 +456,7 @@ fn decode_bounded(
                 return Err(BodyError::TooLarge { limit });
             }
             let needed = (raw.len() + out.len()) as u64;
-            let most = share.inflight.most();
+            let most = share.most();
             if needed > most {
                 // It would never fit, however quiet the hub.
                 return Err(BodyError::TooLarge { limit: most });

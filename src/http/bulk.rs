@@ -106,7 +106,7 @@ where
         number: 0,
         has_key: false,
     };
-    let inflight = &call.api.inflight;
+    let inflight = &call.api.budgets.bodies;
     let read = read_pieces(body, coding, &settings.bulk_limits, inflight, |piece| {
         parser.feed(piece, &mut |event| parts.take(event))?;
         if parts.pack.len() > most {

@@ -17,6 +17,7 @@ use crate::cluster::{
 };
 use crate::config::Config;
 use crate::env::{HubClock, OsRandom, Random as _};
+use crate::http::body::Inflight;
 use crate::ops::Membership;
 use crate::peer::{
     PeerClient, PeerIdentity, PeerResolver, PeerServer, PeerServerLimits, PeerSettings, Secret,
@@ -50,6 +51,7 @@ pub(super) async fn register(
     clock: &Arc<HubClock>,
     public: &str,
     membership: &Membership,
+    answers: Inflight,
 ) -> Result<Joined, NodeError> {
     let coordination = coordination(config, folder, clock).await?;
     let mut record = member_record(config, clock.now(), public);
@@ -90,6 +92,7 @@ pub(super) async fn register(
         connect_timeout: Duration::from_millis(config.peer.connect_timeout_ms),
         append_timeout: Duration::from_millis(config.peer.append_timeout_ms),
         queue_bytes: config.peer.queue_bytes,
+        answers,
         item_bytes: config.limits.item_bytes,
         default_port: config.peer.listen.port(),
     };

@@ -19,7 +19,7 @@ use crate::channel::{Channels, LocalReplica};
 use crate::cluster::{Life, Phase, RingPeers, RingView};
 use crate::env::{HubClock, Millis};
 use crate::http::api::{NodeCall, Operations};
-use crate::http::body::Inflight;
+use crate::http::body::Budgets;
 use crate::http::grammar::Route;
 use crate::http::links::BaseUri;
 use crate::http::reply::{self, Reply};
@@ -79,7 +79,7 @@ pub struct Node {
     /// Whose clock it tells.
     pub time: TimeSource,
     /// The bodies in flight.
-    pub inflight: Inflight,
+    pub budgets: Budgets,
     /// Where metrics are rendered.
     pub metrics: PrometheusHandle,
 }
@@ -204,7 +204,8 @@ impl Node {
             undecided,
             channels: self.channels.get().map_or(0, |c| c.len() as u64),
             clock_offset: reading.offset_millis as f64 / 1000.0,
-            inflight_bytes: self.inflight.bytes(),
+            inflight_bytes: self.budgets.bodies.bytes(),
+            answer_bytes: self.budgets.answers.bytes(),
             ready: self.is_healthy(),
         });
     }
@@ -278,7 +279,7 @@ mod tests {
             traces: Arc::default(),
             leaving: Leaving::default(),
             time: TimeSource::default(),
-            inflight: Inflight::new(1024),
+            budgets: Budgets::new(1024),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
         };
         let base = BaseUri::new(Scheme::Http, &Authority::parse("hub:1").unwrap());

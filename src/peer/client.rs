@@ -21,6 +21,7 @@ use super::resolver::PeerResolver;
 use super::wire::{self, Frame, Malformed};
 use crate::cluster::{Incarnation, KnownChannels, MemberRecord, PeerError, RingPeers, Vouched};
 use crate::env::Millis;
+use crate::http::body::Inflight;
 use crate::item::ItemKey;
 use crate::spoke::peers::{
     AppendAnswer, AppendRequest, ChannelRef, Digest, GetAnswer, Inventory, InventoryRequest,
@@ -34,8 +35,13 @@ const IDLE_MAX: usize = 32;
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 /// Requests larger than this go where they hold up nothing else.
 const LARGE: usize = 256 * 1024;
-/// A large request gets a second more for each so many bytes.
+/// A large request or answer gets a second more for each so many bytes.
 const BYTES_PER_SECOND: usize = 4 * 1024 * 1024;
+
+/// How much longer one of that many bytes may take.
+pub(super) fn transfer(bytes: usize) -> Duration {
+    Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
+}
 /// All channels together are never larger, in bytes.
 const CHANNELS_MAX: usize = 256 * 1024 * 1024;
 
@@ -48,6 +54,8 @@ pub struct PeerSettings {
     pub append_timeout: Duration,
     /// What may wait for one member, in bytes.
     pub queue_bytes: u64,
+    /// What bounds the bytes of items that others answered with, for as long as anybody here has them.
+    pub answers: Inflight,
     /// The largest item, in bytes.
     pub item_bytes: u64,
     /// The port of members that have not registered theirs.
@@ -293,8 +301,7 @@ impl PeerClient {
         let link = self.link(member)?;
         let length: usize = frames.iter().map(Frame::len).sum();
         let _charge = link.charge(length, patience).await?;
-        let more = Duration::from_secs((length / BYTES_PER_SECOND) as u64);
-        link.ask(kind, frames, patience + more).await
+        link.ask(kind, frames, patience + transfer(length)).await
     }
 }
 
@@ -403,8 +410,7 @@ impl Peers for PeerClient {
             });
         };
         let _charge = link.charge(length, Kind::Stage.patience()).await?;
-        let more = Duration::from_secs((length / BYTES_PER_SECOND) as u64);
-        let patience = Kind::Stage.patience() + more;
+        let patience = Kind::Stage.patience() + transfer(length);
         link.ask(Kind::Stage, vec![frame], patience).await?;
         Ok(())
     }

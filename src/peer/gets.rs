@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::client::transfer;
 use super::kind::Kind;
 use super::lane::no_answer;
 use super::link::Link;
@@ -57,8 +58,9 @@ pub(super) async fn get(link: &Arc<Link>, channel: &ChannelRef, key: &ItemKey) -
     if begin {
         tokio::spawn(send(Arc::clone(link)));
     }
-    // It waits for those before it as long as for itself.
-    let patience = 2 * Kind::Get.patience();
+    // It waits for those before it as long as for itself; each of them may be of any size.
+    let largest = usize::try_from(link.carrier.settings.item_bytes).unwrap_or(usize::MAX);
+    let patience = 4 * Kind::Get.patience() + 2 * transfer(largest);
     match tokio::time::timeout(patience, answered).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(no_answer(link, "this node is stopping")),

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use hub_ring::Member;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::body::{Outgoing, take};
-use super::client::Carrier;
+use super::client::{Carrier, transfer};
 use super::gets::Gets;
 use super::identity::{HEAD, HEAD_MAC, REPLY_LENGTH, Refused};
 use super::kind::Kind;
@@ -23,6 +24,7 @@ use super::state::{Event, PeerState, Standing};
 use super::wire::messages::ReplyHead;
 use super::wire::{self, Frame};
 use crate::cluster::{Incarnation, MemberRecord, PeerError};
+use crate::http::body::Share;
 
 /// Staged payloads on their way to one member at a time.
 const STAGES: usize = 2;
@@ -241,7 +243,7 @@ impl Link {
         let tried = self.tried.notified();
         if self.state() == PeerState::New {
             let patience = self.carrier.settings.connect_timeout;
-            let _ = tokio::time::timeout(patience, tried).await;
+            let _ = timeout(patience, tried).await;
         }
         match self.state() {
             PeerState::Connected | PeerState::Suspect => Ok(()),
@@ -282,10 +284,7 @@ impl Link {
         let Some(address) = self.place.address() else {
             return Err(Failure::NotConnected("its address is not known".to_owned()));
         };
-        let asking = self.exchange(kind, address, frames);
-        let outcome = tokio::time::timeout(patience, asking)
-            .await
-            .unwrap_or(Err(Failure::Late));
+        let outcome = self.exchange(kind, address, frames, patience).await;
         match &outcome {
             Ok(_) if kind == Kind::Append => self.happened(Event::Appended, None),
             Ok(_) => self.happened(Event::Answered, None),
@@ -320,12 +319,14 @@ impl Link {
         outcome
     }
 
-    /// Sends a question, and authenticates the answer.
+    /// Sends a question, and authenticates the answer: its head is waited for that long, and the rest
+    /// again, with a second more for each so many bytes.
     async fn exchange(
         &self,
         kind: Kind,
         address: SocketAddr,
         frames: Vec<Frame>,
+        patience: Duration,
     ) -> Result<Vec<Bytes>, Failure> {
         let identity = &self.carrier.identity;
         let outgoing = Outgoing::new(frames);
@@ -342,7 +343,7 @@ impl Link {
                 move || signed.next().map(Ok::<_, std::convert::Infallible>),
             ))),
         };
-        let reply = self
+        let sending = self
             .carrier
             .client(kind, length)
             .post(format!("http://{address}{}", kind.path()))
@@ -350,8 +351,10 @@ impl Link {
             .header(HEAD_MAC, code)
             .header(http::header::CONTENT_LENGTH, length)
             .body(body)
-            .send()
+            .send();
+        let reply = timeout(patience, sending)
             .await
+            .map_err(|_| Failure::Late)?
             .map_err(|error| {
                 let reason = innermost(&error);
                 if error.is_connect() {
@@ -376,11 +379,18 @@ impl Link {
                 Failure::Refused(Refused::TooLarge, reason)
             });
         }
+        let held = self.held(kind, length, patience).await?;
         let signer = identity.secret().reply(&mac, status);
         let body = http::Response::<reqwest::Body>::from(reply).into_body();
-        let body = take(body, length, signer, PART_PATIENCE)
+        let taking = take(body, length, signer, PART_PATIENCE);
+        let body = timeout(patience + transfer(length), taking)
             .await
+            .map_err(|_| Failure::Late)?
             .map_err(|untaken| Failure::NoAnswer(format!("no proper answer: {untaken:?}")))?;
+        let body = match held {
+            Some(held) => held.of(body),
+            None => body,
+        };
         let malformed = |error: wire::Malformed| Failure::NoAnswer(error.to_string());
         let mut frames = wire::frames(body).map_err(malformed)?;
         if frames.is_empty() {
@@ -420,6 +430,25 @@ impl Link {
         }
     }
 
+    /// Waits for room for an answer of that many bytes, where it is of items, which clients may take
+    /// their time with.
+    async fn held(
+        &self,
+        kind: Kind,
+        length: usize,
+        patience: Duration,
+    ) -> Result<Option<Share>, Failure> {
+        if kind != Kind::Get || length <= LARGE {
+            return Ok(None);
+        }
+        let answers = &self.carrier.settings.answers;
+        let held = answers.wait(length as u64, patience).await;
+        held.map(Some).map_err(|full| {
+            let reason = format!("this node holds too much for its clients: {full}");
+            Failure::Refused(Refused::Overloaded, reason)
+        })
+    }
+
     /// Counts that many bytes as waiting. Large questions wait for their turn, so that many small ones
     /// cannot keep a large one out, nor a large one the small ones; of those there may not be too many.
     ///
@@ -435,7 +464,7 @@ impl Link {
         }
         let all = kib(self.carrier.settings.queue_bytes);
         let turn = self.carrying.acquire_many(kib(bytes as u64).min(all));
-        match tokio::time::timeout(patience, turn).await {
+        match timeout(patience, turn).await {
             Ok(Ok(turn)) => Ok(Charge::Large(turn)),
             _ => Err(PeerError::Overloaded {
                 member: self.member.clone(),

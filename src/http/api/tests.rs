@@ -49,7 +49,7 @@ fn api() -> Arc<Api> {
     Api::new(
         settings,
         Arc::new(clock),
-        Inflight::new(1024),
+        Budgets::new(1024),
         Arc::default(),
         Arc::new(Pages),
         Arc::default(),

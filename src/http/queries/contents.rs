@@ -1,7 +1,8 @@
 //! Lists with the items' contents: multipart or zip, written as they are read.
 //!
-//! Items are read a few ahead while they are small, and one at a time once one is not. A client that
-//! reads slowly holds what was read ahead; of a zip also its directory, which is written last.
+//! Items are read a few ahead while they are small and there is room for them among all that is held
+//! for answers, and one at a time otherwise. A client that reads slowly holds what was read ahead; of a
+//! zip also its directory, which is written last.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use super::source::Source;
 use crate::channel::{Channel, Reads};
 use crate::http::api::{Api, Call};
-use crate::http::body::ReplyBody;
+use crate::http::body::{ReplyBody, Share};
 use crate::http::items::parts_of;
 use crate::http::links::{BaseUri, ChannelLinks};
 use crate::http::negotiate::ListFormat;
@@ -76,7 +77,7 @@ pub(in crate::http) fn contents(
     urls: ItemUrls,
     around: &[(&str, String)],
 ) -> Reply {
-    let feed = Feed::new(Arc::clone(&call.core.reads), source);
+    let feed = Feed::new(call, source);
     let mut reply = if format == ListFormat::Zip {
         let kind = HeaderValue::from_static("application/zip");
         let body = ReplyBody::Parts(Box::pin(zipped(feed, urls)));
@@ -115,16 +116,19 @@ struct Feed {
     source: Source,
     reading: FuturesOrdered<BoxFuture<'static, io::Result<Read>>>,
     window: usize,
+    /// The room for what is read ahead.
+    room: Share,
     ended: bool,
 }
 
 impl Feed {
-    fn new(reads: Arc<Reads>, source: Source) -> Self {
+    fn new(call: &Call<'_>, source: Source) -> Self {
         Self {
-            reads,
+            reads: Arc::clone(&call.core.reads),
             source,
             reading: FuturesOrdered::new(),
             window: 1,
+            room: call.api.budgets.answers.share(),
             ended: false,
         }
     }
@@ -145,12 +149,20 @@ impl Feed {
             };
             let Read { channel, key, item } = read?;
             let Some(item) = item else { continue };
-            self.window = if item.head.size <= SMALL {
-                (self.window * 2).min(AHEAD)
-            } else {
-                1
-            };
+            self.window = self.widened(item.head.size);
             return Ok(Some((channel, key, item)));
+        }
+    }
+
+    /// How many items to read at a time once one of that many bytes has come.
+    fn widened(&mut self, size: u64) -> usize {
+        let wider = (self.window * 2).min(AHEAD);
+        if size <= SMALL && self.room.cover(wider as u64 * SMALL).is_ok() {
+            wider
+        } else if size <= SMALL {
+            self.window
+        } else {
+            1
         }
     }
 }

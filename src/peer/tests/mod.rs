@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::cluster::{Incarnation, KnownChannels, MemberRecord, RingService, Vouched};
 use crate::env::{HubClock, Millis, OsRandom, SystemClock};
+use crate::http::body::Inflight;
 use crate::http::edge::EdgeLimits;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::peers::{
@@ -316,6 +317,7 @@ pub(super) fn record(incarnation: Incarnation, ip: Option<IpAddr>, peer_port: u1
 
 fn settings() -> PeerSettings {
     PeerSettings {
+        answers: Inflight::new(64 << 20),
         connect_timeout: Duration::from_secs(1),
         append_timeout: Duration::from_millis(500),
         queue_bytes: 8 << 20,

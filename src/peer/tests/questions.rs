@@ -166,3 +166,48 @@ async fn items_are_asked_for_together_and_each_gets_its_own() {
     }
     until("nothing waits", || client.snapshot()[0].queue_bytes == 0).await;
 }
+
+#[tokio::test]
+async fn answers_that_are_held_for_clients_are_bounded() {
+    const SIZE: usize = 600_000;
+    let node = Node::start("b", 5).await;
+    *node.service.payload.lock() = Bytes::from(vec![7; SIZE]);
+    let room = Inflight::new(1 << 20);
+    let settings = PeerSettings {
+        answers: room.clone(),
+        ..settings()
+    };
+    let (client, _sender) = client_with(settings, identity("a", 3), [node.entry()]);
+    let b = member("b");
+    until("connected", || is_connected(&client, &b)).await;
+    let Ok(GetAnswer::Found(first)) = client.get(&b, channel(), key(1)).await else {
+        panic!("the first item was not found");
+    };
+    assert!(room.bytes() >= SIZE as u64);
+    // There is room for one of them: the next comes once somebody has let go of it.
+    let second = tokio::spawn({
+        let (client, b) = (Arc::clone(&client), b.clone());
+        async move { client.get(&b, channel(), key(2)).await }
+    });
+    let third = client.get(&b, channel(), key(3)).await;
+    assert!(
+        matches!(third, Err(PeerError::Overloaded { .. })),
+        "{third:?}"
+    );
+    let refused = second.await.unwrap();
+    assert!(
+        matches!(refused, Err(PeerError::Overloaded { .. })),
+        "{refused:?}"
+    );
+    // Who held it is no worse for that.
+    assert_eq!(client.snapshot()[0].state, PeerState::Connected);
+    let waiting = tokio::spawn({
+        let (client, b) = (Arc::clone(&client), b.clone());
+        async move { client.get(&b, channel(), key(4)).await }
+    });
+    drop(first);
+    let found = waiting.await.unwrap();
+    assert!(matches!(found, Ok(GetAnswer::Found(_))), "{found:?}");
+    drop(found);
+    assert_eq!(room.bytes(), 0);
+}
