@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_tests::faults::Bar;
 use cluster_tests::scenarios::{
-    everywhere, health, recover, restart, rivals, sequence, upkeep, zookeeper,
+    everywhere, health, large, recover, restart, rivals, sequence, upkeep, zookeeper,
 };
 
 fn met(bar: &Bar) {
@@ -42,6 +42,17 @@ async fn five_hubs_answer_alike() {
         times: false,
     })
     .await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_items_at_once() {
+    let size = large::Size {
+        hubs: 4,
+        clients: 8,
+        item: 41 << 20,
+        inflight: 64 << 20,
+    };
+    met(&large::rehearse(&size).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,29 +2,28 @@
 //!
 //! The paths mirror those of channels ([`super::queries`]), and `?tag=` on a channel's path asks the
 //! same. A list is never cut between items of several channels at one key where it can be cut before
-//! them: the link to what follows names the key alone.
+//! them: the link to what follows names the key alone. Where it cannot, the link is to the path of the
+//! channel whose item comes last.
+
+mod listing;
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::api::Call;
-use super::body::ReplyBody;
 use super::grammar::{ChannelRoute, Direction, Edge};
 use super::items;
 use super::links::{ChannelLinks, Link};
 use super::negotiate::ListFormat;
 use super::params::{Order, Params};
-use super::queries::contents::{ItemUrls, contents};
+use super::queries::contents::contents;
 use super::queries::source::Source;
 use super::queries::{self, format_of};
-use super::reply::{self, JSON, Reply};
+use super::reply::{self, Reply};
 use crate::channel::{Channel, Walk, WalkError, WalkQuery};
 use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, TimePath, Unit};
@@ -37,6 +36,14 @@ const ASKED: usize = 16;
 
 /// An item of some channel.
 type Found = (Arc<Channel>, ItemKey);
+
+/// A part of a tag's items, oldest first.
+#[derive(Default)]
+struct Part {
+    found: Vec<Found>,
+    /// Whether there are items before its first one, and behind its last, at the same keys.
+    shared: [bool; 2],
+}
 
 /// A request about a tag.
 struct Tagged<'a> {
@@ -128,12 +135,12 @@ impl<'a> Tagged<'a> {
             ChannelRoute::Period(path) => self.period(path).await,
             ChannelRoute::Neighbour { from, direction } => {
                 let query = self.beside(from, direction, 1, own);
-                let found = self.gather(query, 1).await?;
-                Ok(self.found_or_not(found.first(), true))
+                let found = self.first_of(&query).await?;
+                Ok(self.found_or_not(found.as_ref(), true))
             }
             ChannelRoute::Edge(edge) => {
-                let found = self.gather(self.at(edge, 1), 1).await?;
-                Ok(self.found_or_not(found.first(), false))
+                let found = self.first_of(&self.at(edge, 1)).await?;
+                Ok(self.found_or_not(found.as_ref(), false))
             }
             ChannelRoute::Neighbours {
                 from,
@@ -197,8 +204,13 @@ impl<'a> Tagged<'a> {
         walk.map_err(|wrong| refused(&wrong))
     }
 
-    /// The first so many items of a walk, oldest first.
-    async fn gather(&self, query: WalkQuery, count: usize) -> Result<Vec<Found>, Reply> {
+    async fn first_of(&self, query: &WalkQuery) -> Result<Option<Found>, Reply> {
+        let mut walk = self.walk(query).await?;
+        walk.next().await.map_err(|wrong| refused(&wrong))
+    }
+
+    /// The first so many items of a walk.
+    async fn gather(&self, query: WalkQuery, count: usize) -> Result<Part, Reply> {
         let mut walk = self.walk(&query).await?;
         let mut found: Vec<Found> = Vec::new();
         while found.len() < count {
@@ -207,23 +219,32 @@ impl<'a> Tagged<'a> {
                 None => break,
             }
         }
-        let last = found
-            .last()
-            .map(|(_, key)| *key)
-            .filter(|_| found.len() == count);
-        if let Some(last) = last
-            && walk.peek().await.map_err(|wrong| refused(&wrong))? == Some(last)
+        let (first, last) = match (found.first(), found.last()) {
+            (Some((_, first)), Some((_, last))) => (*first, *last),
+            _ => return Ok(Part::default()),
+        };
+        let mut cut = false;
+        if found.len() == count && walk.peek().await.map_err(|wrong| refused(&wrong))? == Some(last)
         {
-            let first = found.iter().position(|(_, key)| *key == last);
-            // Where all that is wanted lies at one key, it is cut there.
-            if let Some(first) = first.filter(|first| *first > 0) {
-                found.truncate(first);
+            let group = found.iter().position(|(_, key)| *key == last);
+            match group.filter(|group| *group > 0) {
+                Some(group) => found.truncate(group),
+                // All that is wanted lies at one key: it is cut there.
+                None => cut = true,
             }
         }
-        if query.direction == spoke::Direction::Descending {
+        let descending = query.direction == spoke::Direction::Descending;
+        let begins = if descending {
+            query.to
+        } else {
+            Some(query.from)
+        };
+        let mut shared = [query.behind.is_some() && begins == Some(first), cut];
+        if descending {
             found.reverse();
+            shared.reverse();
         }
-        Ok(found)
+        Ok(Part { found, shared })
     }
 
     fn item_url(&self, channel: &Channel, key: &ItemKey) -> String {
@@ -293,140 +314,8 @@ impl<'a> Tagged<'a> {
         self.stream(&around, walk).await
     }
 
-    fn urls(&self) -> ItemUrls {
-        ItemUrls::Any(self.call.base.clone())
-    }
-
-    /// The links of a list as its `Link` headers have them, with `bulk` and, if it was sent, `stable`.
-    fn bulk_links(&self, around: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
-        let stable = match (self.params.stable_sent, self.params.stable) {
-            (false, _) => "",
-            (true, true) => "&stable=true",
-            (true, false) => "&stable=false",
-        };
-        let with = |(name, url): &(&'static str, String)| {
-            let path = url.split('?').next().unwrap_or_default();
-            (*name, format!("{path}?bulk=true{stable}"))
-        };
-        around.iter().map(with).collect()
-    }
-
-    /// The front of a list: up to its first item.
-    fn head(&self, around: &[(&'static str, String)]) -> String {
-        let own = self.links.url(self.own) + self.params.repeat();
-        let mut head = format!("{{\"_links\":{{\"self\":{{\"href\":\"{own}\"}}");
-        for (name, url) in around {
-            // Writing to a string cannot fail.
-            let _ = write!(head, ",\"{name}\":{{\"href\":\"{url}\"}}");
-        }
-        head.push_str(",\"uris\":[");
-        head
-    }
-
-    /// What stands behind the last item.
-    fn tail(&self, listed: usize) -> String {
-        let mut tail = "]}".to_owned();
-        if self.params.trace {
-            let steps = [format!(
-                "{} channels, stable {}, listed {listed}",
-                self.channels.len(),
-                self.params.stable
-            )];
-            let fields = [
-                ("id", json!(self.tag)),
-                ("millis", json!(self.call.api.clock.now().get())),
-                ("trace", json!(steps)),
-            ];
-            for (name, value) in fields {
-                let _ = write!(tail, ",\"{name}\":{value}");
-            }
-        }
-        tail.push('}');
-        tail
-    }
-
-    /// A list as JSON that is written as it is walked.
-    async fn stream(
-        &self,
-        around: &[(&'static str, String)],
-        mut walk: Walk,
-    ) -> Result<Reply, Reply> {
-        let mut head = self.head(around);
-        let mut listed = 0;
-        let mut some = |out: &mut String, (channel, key): &Found| {
-            out.push_str(if listed == 0 { "\"" } else { ",\"" });
-            out.push_str(&self.item_url(channel, key));
-            out.push('"');
-            listed += 1;
-        };
-        let mut ended = false;
-        for _ in 0..PAGE {
-            match walk.next().await.map_err(|wrong| refused(&wrong))? {
-                Some(found) => some(&mut head, &found),
-                None => {
-                    ended = true;
-                    break;
-                }
-            }
-        }
-        if ended {
-            head.push_str(&self.tail(listed));
-            return Ok(reply::with_body(StatusCode::OK, JSON, head));
-        }
-        let mut suffix = "?tag=".to_owned();
-        super::links::push_tag(&mut suffix, self.tag);
-        let rest = Rest {
-            walk,
-            base: self.call.base.clone(),
-            suffix,
-            tail: self.tail(listed),
-        };
-        let first = stream::iter([io::Result::Ok(Bytes::from(head))]);
-        let parts = stream::unfold(Some(rest), |rest| async move {
-            let mut rest = rest?;
-            match rest.more().await {
-                Ok((text, true)) => Some((Ok(text.into()), Some(rest))),
-                Ok((text, false)) => Some((Ok((text + &rest.tail).into()), None)),
-                // The response ends without its end: the client sees that it is cut off.
-                Err(error) => Some((Err(error), None)),
-            }
-        });
-        let body = ReplyBody::Parts(Box::pin(first.chain(parts)));
-        Ok(reply::with_body(StatusCode::OK, JSON, body))
-    }
-
     fn capped(&self, count: i64) -> usize {
         queries::capped(self.call, count)
-    }
-
-    /// A list of known items, oldest first.
-    fn listed(
-        &self,
-        format: ListFormat,
-        mut found: Vec<Found>,
-        around: &[(&'static str, String)],
-        link_headers: bool,
-    ) -> Reply {
-        if self.params.order == Order::Descending {
-            found.reverse();
-        }
-        if format != ListFormat::Json {
-            let around = if link_headers {
-                self.bulk_links(around)
-            } else {
-                Vec::new()
-            };
-            let source = Source::Known(found.into_iter());
-            return contents(self.call, format, source, self.urls(), &around);
-        }
-        let mut body = self.head(around);
-        for (at, (channel, key)) in found.iter().enumerate() {
-            body.push_str(if at == 0 { "\"" } else { ",\"" });
-            body.push_str(&self.item_url(channel, key));
-            body.push('"');
-        }
-        body.push_str(&self.tail(found.len()));
-        reply::with_body(StatusCode::OK, JSON, body)
     }
 
     fn neighbours_url(&self, from: ItemKey, direction: Direction, count: usize) -> String {
@@ -435,6 +324,30 @@ impl<'a> Tagged<'a> {
             direction,
             count: count as i64,
         })
+    }
+
+    /// The links to what is before a part and behind it; none where there is no part.
+    fn beside_part(&self, part: &Part, count: usize) -> Option<[String; 2]> {
+        let (first, last) = (part.found.first()?, part.found.last()?);
+        let url = |(channel, key): &Found, direction, shared: bool| {
+            if !shared {
+                return self.neighbours_url(*key, direction, count);
+            }
+            let links = ChannelLinks::new(self.call.base, channel.config.name.as_str());
+            let mut url = links.url(Link::Neighbours {
+                from: *key,
+                direction,
+                count: count as i64,
+            });
+            url.push_str("?tag=");
+            super::links::push_tag(&mut url, self.tag);
+            url
+        };
+        let [before, behind] = part.shared;
+        Some([
+            url(first, Direction::Previous, before),
+            url(last, Direction::Next, behind),
+        ])
     }
 
     async fn neighbours(
@@ -446,8 +359,8 @@ impl<'a> Tagged<'a> {
     ) -> Result<Reply, Reply> {
         let format = format_of(self.call, self.params)?;
         let count = self.capped(count);
-        let found = if count == 0 {
-            Vec::new()
+        let part = if count == 0 {
+            Part::default()
         } else {
             let mut query = self.beside(from, direction, count, own);
             if self.params.inclusive {
@@ -459,40 +372,31 @@ impl<'a> Tagged<'a> {
             }
             self.gather(query, count).await?
         };
-        let url = |key, direction| self.neighbours_url(key, direction, count);
-        let around = match (found.first(), found.last()) {
-            (Some((_, first)), Some((_, last))) => vec![
-                ("next", url(*last, Direction::Next)),
-                ("previous", url(*first, Direction::Previous)),
-            ],
-            _ => match direction {
-                Direction::Next => vec![("previous", url(from, Direction::Previous))],
-                Direction::Previous => vec![("next", url(from, Direction::Next))],
-            },
+        let url = |direction| self.neighbours_url(from, direction, count);
+        let around = match (self.beside_part(&part, count), direction) {
+            (Some([previous, next]), _) => vec![("next", next), ("previous", previous)],
+            (None, Direction::Next) => vec![("previous", url(Direction::Previous))],
+            (None, Direction::Previous) => vec![("next", url(Direction::Next))],
         };
-        let is_empty = found.is_empty();
-        Ok(self.listed(format, found, &around, !is_empty))
+        let is_empty = part.found.is_empty();
+        Ok(self.listed(format, part.found, &around, !is_empty))
     }
 
     async fn edges(&self, edge: Edge, count: i64) -> Result<Reply, Reply> {
         let format = format_of(self.call, self.params)?;
         let count = self.capped(count);
-        let found = if count == 0 {
-            Vec::new()
+        let part = if count == 0 {
+            Part::default()
         } else {
             self.gather(self.at(edge, count), count).await?
         };
-        let mut around = Vec::new();
-        if let (Some((_, first)), Some((_, last))) = (found.first(), found.last()) {
-            around.push(("next", self.neighbours_url(*last, Direction::Next, count)));
-            if edge == Edge::Latest {
-                let previous = self.neighbours_url(*first, Direction::Previous, count);
-                around.push(("previous", previous));
-            }
-        } else if edge == Edge::Latest {
-            return Ok(reply::empty(StatusCode::NOT_FOUND));
-        }
-        Ok(self.listed(format, found, &around, false))
+        let around = match (self.beside_part(&part, count), edge) {
+            (Some([previous, next]), Edge::Latest) => vec![("next", next), ("previous", previous)],
+            (Some([_, next]), Edge::Earliest) => vec![("next", next)],
+            (None, Edge::Earliest) => Vec::new(),
+            (None, Edge::Latest) => return Ok(reply::empty(StatusCode::NOT_FOUND)),
+        };
+        Ok(self.listed(format, part.found, &around, false))
     }
 
     async fn item(&self, key: ItemKey) -> Result<Reply, Reply> {
@@ -550,35 +454,6 @@ impl<'a> Tagged<'a> {
         let period = self.links.url(Link::Period(TimePath::of(unit, at)));
         let location = period + self.params.repeat();
         Ok(reply::redirect(StatusCode::SEE_OTHER, &location))
-    }
-}
-
-/// What is still to be sent of a long list.
-struct Rest {
-    walk: Walk,
-    base: super::links::BaseUri,
-    suffix: String,
-    tail: String,
-}
-
-impl Rest {
-    /// Some more of it, and whether there may be more behind.
-    async fn more(&mut self) -> io::Result<(String, bool)> {
-        let mut text = String::with_capacity(PAGE * 96);
-        for _ in 0..PAGE {
-            let next = self.walk.next().await;
-            let next = next
-                .map_err(|wrong| io::Error::other(format!("{}: {}", wrong.channel, wrong.error)))?;
-            let Some((channel, key)) = next else {
-                return Ok((text, false));
-            };
-            text.push_str(",\"");
-            let name = channel.config.name.as_str();
-            ChannelLinks::new(&self.base, name).push_item(&mut text, &key);
-            text.push_str(&self.suffix);
-            text.push('"');
-        }
-        Ok((text, true))
     }
 }
 

@@ -1,7 +1,7 @@
 //! All channels that have a tag, asked as one.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Hub, eventually, key_of, unique};
 
@@ -267,4 +267,73 @@ async fn items_of_all_channels_are_one_list() {
 
 fn plain_with_tag(uri: &str, tag: &str) -> String {
     format!("{}?tag={tag}", plain(uri))
+}
+
+/// Items of several channels at one key, which one node gives those that come in the same millisecond.
+#[tokio::test]
+async fn a_page_within_items_at_one_key_is_followed_by_the_rest_of_them() {
+    // Of several nodes each gives other keys.
+    let hub = Hub::alone().await;
+    let (tag, names, _) = tagged(&hub, 8, 0).await;
+    let at_once = eventually("three channels have items at one key", async || {
+        let inserting = names.iter().map(|name| hub.insert(name, "tied"));
+        let items = futures_util::future::join_all(inserting).await;
+        let mut keys: Vec<_> = items.iter().map(|uri| key_of(uri).to_owned()).collect();
+        keys.sort();
+        keys.windows(3)
+            .any(|three| three[0] == three[2])
+            .then_some(())
+    });
+    at_once.await;
+    let path = format!("/tag/{tag}/earliest/1000");
+    let last = hub.insert(&names[0], "the last").await;
+    let all = eventually("all is stable", async || {
+        let listed = hub.get(&path).await.expect(200).uris();
+        let ended = listed.last().is_some_and(|uri| plain(uri) == last);
+        ended.then_some(listed)
+    });
+    let all = all.await;
+    let link = |answer: &Value, name: &str| {
+        let href = answer["_links"][name]["href"].as_str();
+        href.map(|url| hub.path_of(url).to_owned())
+    };
+    for count in [1, 2, 3] {
+        let mut there = Vec::new();
+        let mut path = format!("/tag/{tag}/earliest/{count}");
+        loop {
+            let page = hub.get(&path).await.expect(200);
+            if page.uris().is_empty() {
+                break;
+            }
+            there.extend(page.uris());
+            path = link(&page.json(), "next").unwrap();
+        }
+        assert_eq!(there, all, "by {count} there");
+        let mut back: Vec<String> = Vec::new();
+        let mut path = format!("/tag/{tag}/latest/{count}");
+        loop {
+            let page = hub.get(&path).await.expect(200);
+            if page.uris().is_empty() {
+                break;
+            }
+            back.splice(0..0, page.uris());
+            path = link(&page.json(), "previous").unwrap();
+        }
+        assert_eq!(back, all, "by {count} back");
+    }
+    // From one item to the next by itself, too.
+    let mut uri = all[0].clone();
+    let mut walked = vec![uri.clone()];
+    loop {
+        let (url, query) = uri.split_once('?').unwrap();
+        let query = query.split('&').next().unwrap();
+        let next = format!("{}/next?{query}", hub.path_of(url));
+        let next = hub.get(&next).await;
+        if next.status == 404 {
+            break;
+        }
+        uri = next.expect_empty(303).location().to_owned();
+        walked.push(uri.split('&').next().unwrap().to_owned());
+    }
+    assert_eq!(walked, all);
 }

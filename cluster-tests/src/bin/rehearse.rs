@@ -12,7 +12,7 @@ use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
-    everywhere, health, recover, restart, rivals, sequence, speed, upkeep, zookeeper,
+    everywhere, health, large, recover, restart, rivals, sequence, speed, upkeep, zookeeper,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -20,8 +20,9 @@ const NAMES: [&str; 8] = [
     "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "damage",
 ];
 /// Those of clusters.
-const CLUSTERS: [&str; 8] = [
+const CLUSTERS: [&str; 9] = [
     "everywhere",
+    "large",
     "sequence",
     "rivals",
     "health",
@@ -216,6 +217,15 @@ async fn cluster_size(name: &str) -> Vec<Bar> {
                 );
             }
             bars
+        }
+        "large" => {
+            let size = large::Size {
+                hubs: 5,
+                clients: 64,
+                item: 41 * MIB as usize,
+                inflight: 128 * MIB,
+            };
+            vec![large::rehearse(&size).await]
         }
         "sequence" => {
             let size = sequence::Size {

@@ -6,6 +6,7 @@
 
 pub mod everywhere;
 pub mod health;
+pub mod large;
 pub mod recover;
 pub mod restart;
 pub mod rivals;
