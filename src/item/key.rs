@@ -125,6 +125,12 @@ impl ItemKey {
         }
     }
 
+    /// The key of `slot` in the same millisecond at that counter; `None` past the last one.
+    pub(super) fn with_counter(&self, counter: u32, slot: NodeSlot) -> Option<Self> {
+        let suffix = Suffix::of_counter(counter, slot)?;
+        Some(Self::new(self.millis, suffix))
+    }
+
     /// Appends the key's bytes: the milliseconds, sign bit flipped, big-endian, then the suffix.
     /// Bytes sort as keys do.
     pub fn write_bytes(&self, out: &mut Vec<u8>) {

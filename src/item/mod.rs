@@ -6,10 +6,12 @@
 mod key;
 pub mod pack;
 mod payload;
+mod stamps;
 mod suffix;
 mod timepath;
 
 pub use key::{Frontier, ItemKey, KEY_BYTES_MAX};
 pub use payload::{ContentType, ContentTypeError, Payload};
+pub use stamps::Stamps;
 pub use suffix::{NodeSlot, Suffix, SuffixError};
 pub use timepath::{FieldError, KeyFields, TimePath, TimePathError, Unit};

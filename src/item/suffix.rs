@@ -2,7 +2,8 @@
 //!
 //! The hub writes six characters: a four-character counter within the millisecond and the
 //! two-character slot of the node that stamped it, all base 62 in ASCII order. So suffixes of one
-//! node sort in the order they were stamped, and two nodes never write the same one.
+//! node sort in the order they were stamped, and two nodes never write the same one; a node counts for
+//! all channels together ([`super::Stamps`]).
 //!
 //! The items of a bulk insert share these six characters, and each adds its number in six digits:
 //! `0000Ab000000`, `0000Ab000001`. Inside the hub all of them are one record, whose suffix says how
@@ -209,16 +210,23 @@ impl Suffix {
 
     /// The lowest suffix of `slot` above this one; `None` when the millisecond has no more.
     pub(super) fn next_of(&self, slot: NodeSlot) -> Option<Self> {
-        let counter = self
-            .bytes
-            .iter()
-            .take(COUNTER_CHARS)
-            .fold(0, |sum, byte| sum * 62 + digit(*byte));
+        let counter = self.counter();
         let same = Self::stamped(counter, slot);
         if same > *self {
             return Some(same);
         }
-        (counter + 1 < COUNTER_END).then(|| Self::stamped(counter + 1, slot))
+        Self::of_counter(counter + 1, slot)
+    }
+
+    /// The counter that it begins with.
+    pub(super) fn counter(&self) -> u32 {
+        let digits = self.bytes.iter().take(COUNTER_CHARS);
+        digits.fold(0, |sum, byte| sum * 62 + digit(*byte))
+    }
+
+    /// The one that `slot` writes at that counter; `None` past the last one.
+    pub(super) fn of_counter(counter: u32, slot: NodeSlot) -> Option<Self> {
+        (counter < COUNTER_END).then(|| Self::stamped(counter, slot))
     }
 
     fn stamped(counter: u32, slot: NodeSlot) -> Self {

@@ -31,7 +31,7 @@ use super::ids::{ChannelId, WriteId};
 use super::peers::{ChannelRef, Peers};
 use super::store::{AppendError, Removal, SpokeStore, StoreStatus, Undecided};
 use crate::env::{HubClock, Millis};
-use crate::item::{Frontier, ItemKey, NodeSlot};
+use crate::item::{Frontier, ItemKey, NodeSlot, Stamps};
 
 pub use offered::Offered;
 pub use outcome::{Stored, WriteError};
@@ -115,6 +115,7 @@ pub struct Replica {
     channels: RwLock<HashMap<ChannelId, Arc<Mutex<Promises>>>>,
     /// Channels in which something stamped here was decided since the store was last told.
     decided: Mutex<Vec<ChannelId>>,
+    stamps: Stamps,
     dedup: Dedup,
     /// Items stamped here that are about to be removed: nobody is to learn of them any more.
     dropping: Mutex<HashSet<(ChannelId, ItemKey)>>,
@@ -164,6 +165,7 @@ impl Replica {
         let channels = channels
             .into_iter()
             .map(|(id, p)| (id, Arc::new(Mutex::new(p))));
+        let stamps = Stamps::new(settings.slot);
         let replica = Arc::new(Self {
             store,
             clock,
@@ -173,6 +175,7 @@ impl Replica {
             floor,
             channels: RwLock::new(channels.collect()),
             decided: Mutex::default(),
+            stamps,
             dedup,
             dropping: Mutex::default(),
             told: Mutex::default(),

@@ -432,7 +432,7 @@ impl Replica {
             frontier = frontier.max(promised);
             earliest = earliest.max(named);
         }
-        let stamp = ItemKey::stamp(&frontier.key(), earliest, self.settings.slot);
+        let stamp = self.stamps.stamp(&frontier.key(), earliest);
         let key = match writing.bulk {
             None => Some(stamp),
             Some(count) => stamp.bulk(count),
