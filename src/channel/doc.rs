@@ -6,6 +6,10 @@
 
 use pulldown_cmark::{Event, Options, Parser, html};
 
+/// The longest a document may be, in bytes: ZooKeeper, which keeps them, takes no more than a mebibyte at
+/// a time, and drops the connection of whoever sends it.
+pub const MAX_BYTES: u64 = 1_000_000;
+
 /// How deep Markdown may nest; what lies deeper is shown without its markup.
 // The sanitiser walks up the open elements at every tag, so depth times length is what it costs.
 const MAX_DEPTH: usize = 64;

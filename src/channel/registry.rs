@@ -90,6 +90,8 @@ const REST: i64 = 11_000;
 
 /// How many times a change is tried again when somebody else was faster.
 pub(super) const TRIES: usize = 20;
+/// How many times a name's rest is waited for that is deleted again and again.
+const RESTS: usize = 3;
 
 impl Channels {
     /// Reads all channels.
@@ -189,23 +191,28 @@ impl Channels {
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, None)?;
-        self.wait_for_rest(name.key()).await?;
-        let (key, update) = (name.key().to_owned(), update.clone());
-        let turn = async move |channels: Arc<Self>, key: String| {
-            if let Some(taken) = channels.ask(&key).await? {
-                let name = taken.config.name.clone();
-                return Err(ConfigError::NameTaken { name }.into());
-            }
-            match channels.create_new(&update, None).await {
-                Err(ChannelError::Coordination(CoordinationError::Exists)) => {
-                    let taken = channels.ask(&key).await?;
-                    let name = taken.map_or(name, |taken| taken.config.name.clone());
-                    Err(ConfigError::NameTaken { name }.into())
+        for _ in 0..RESTS {
+            self.wait_for_rest(name.key(), update, None).await?;
+            let (key, name, update) = (name.key().to_owned(), name.clone(), update.clone());
+            let turn = async move |channels: Arc<Self>, key: String| {
+                if let Some(taken) = channels.ask(&key).await? {
+                    let name = taken.config.name.clone();
+                    return Err(ConfigError::NameTaken { name }.into());
                 }
-                other => other,
+                match channels.create_new(&update, None).await {
+                    Err(ChannelError::Coordination(CoordinationError::Exists)) => {
+                        let taken = channels.ask(&key).await?;
+                        let name = taken.map_or(name, |taken| taken.config.name.clone());
+                        Err(ConfigError::NameTaken { name }.into())
+                    }
+                    other => other,
+                }
+            };
+            if let Some(created) = self.in_turn(key, turn).await? {
+                return Ok(created);
             }
-        };
-        self.in_turn(key, turn).await
+        }
+        Err(CoordinationError::Conflict.into())
     }
 
     /// Creates the channel of that name, or changes it.
@@ -218,28 +225,37 @@ impl Channels {
         update: &ConfigUpdate,
     ) -> Result<Arc<Channel>, ChannelError> {
         let name = name_of(update, Some(name))?;
-        if self.get(name.key()).is_none() {
-            self.wait_for_rest(name.key()).await?;
-        }
-        let (key, update) = (name.key().to_owned(), update.clone());
-        let turn = async move |channels: Arc<Self>, key: String| {
-            for _ in 0..TRIES {
-                let changed = match channels.ask(&key).await? {
-                    Some(existing) => channels.replace(&existing, &update).await,
-                    None => channels.create_new(&update, Some(name.as_str())).await,
-                };
-                match changed {
-                    Err(ChannelError::Coordination(
-                        CoordinationError::Exists
-                        | CoordinationError::Conflict
-                        | CoordinationError::Missing,
-                    )) => {}
-                    other => return other,
-                }
+        let mut is_known = self.get(name.key()).is_some();
+        for _ in 0..RESTS {
+            if !is_known {
+                self.wait_for_rest(name.key(), update, Some(name.as_str()))
+                    .await?;
             }
-            Err(CoordinationError::Conflict.into())
-        };
-        self.in_turn(key, turn).await
+            // One that another node has deleted is still known here, for a moment.
+            is_known = false;
+            let (key, name, update) = (name.key().to_owned(), name.clone(), update.clone());
+            let turn = async move |channels: Arc<Self>, key: String| {
+                for _ in 0..TRIES {
+                    let changed = match channels.ask(&key).await? {
+                        Some(existing) => channels.replace(&existing, &update).await.map(Some),
+                        None => channels.create_new(&update, Some(name.as_str())).await,
+                    };
+                    match changed {
+                        Err(ChannelError::Coordination(
+                            CoordinationError::Exists
+                            | CoordinationError::Conflict
+                            | CoordinationError::Missing,
+                        )) => {}
+                        other => return other,
+                    }
+                }
+                Err(CoordinationError::Conflict.into())
+            };
+            if let Some(channel) = self.in_turn(key, turn).await? {
+                return Ok(channel);
+            }
+        }
+        Err(CoordinationError::Conflict.into())
     }
 
     /// Changes the channel of that name.
@@ -359,28 +375,37 @@ impl Channels {
         }
     }
 
+    /// Creates a channel; `None` if its name has to rest first.
     async fn create_new(
         &self,
         update: &ConfigUpdate,
         name: Option<&str>,
-    ) -> Result<Arc<Channel>, ChannelError> {
+    ) -> Result<Option<Arc<Channel>>, ChannelError> {
         let config = create(update, name, &self.defaults, self.clock.now())?;
         let data = write(&config, ItemKey::MIN);
         let key = config.name.key().to_owned();
         let tombstone = self.coordination.tombstone(&key).await?;
         if tombstone.is_some_and(|tombstone| self.rests_for(tombstone) > 0) {
-            // Deleted again since its rest was waited for.
-            return Err(CoordinationError::Conflict.into());
+            return Ok(None);
         }
         let created = self.coordination.create_channel(&key, data, tombstone);
-        self.keep(&created.await?)
+        self.keep(&created.await?).map(Some)
     }
 
-    /// Waits until the name may be used again, if its channel was deleted lately. Not in the name's
-    /// turn: others share that.
-    async fn wait_for_rest(&self, key: &str) -> Result<(), ChannelError> {
-        if let Some(tombstone) = self.coordination.tombstone(key).await? {
-            let rests = self.rests_for(tombstone);
+    /// Waits until the name may be used again, if its channel was deleted lately; what would be refused
+    /// then does not wait. Not in the name's turn: others share that.
+    async fn wait_for_rest(
+        &self,
+        key: &str,
+        update: &ConfigUpdate,
+        name: Option<&str>,
+    ) -> Result<(), ChannelError> {
+        let Some(tombstone) = self.coordination.tombstone(key).await? else {
+            return Ok(());
+        };
+        let rests = self.rests_for(tombstone);
+        if rests > 0 {
+            create(update, name, &self.defaults, self.clock.now())?;
             tokio::time::sleep(Duration::from_millis(u64::try_from(rests).unwrap_or(0))).await;
         }
         Ok(())

@@ -34,6 +34,9 @@ pub enum InsertError {
         /// The members that would have had to take part.
         missing: Vec<String>,
     },
+    /// There is no such channel any more: nothing was stored.
+    #[error("the channel was deleted")]
+    Gone,
     /// The coordinator's answer.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -79,6 +82,8 @@ enum Tried {
     Done(Result<Stored, InsertError>),
     /// Nothing was stored: the next one may.
     No(String),
+    /// Nothing was stored: it does not know the channel, or knows a later one of its name.
+    Unknown,
     /// Nothing was stored: its disk is full.
     Full,
     /// It may be stored: the next one must be told that it is not the first.
@@ -148,8 +153,8 @@ impl Writes {
         idempotency_key: Option<&str>,
     ) -> Result<ItemKey, InsertError> {
         let keyed = idempotency_key.is_some();
-        let write_id = self.write_id(channel.id, idempotency_key);
-        let channel = channel.as_ref();
+        let mut write_id = self.write_id(channel.id, idempotency_key);
+        let mut channel = channel.as_ref();
         let began = self.clock.now();
         let until = Instant::now() + self.settings.deadline;
         // With an idempotency key an earlier request may have been tried elsewhere.
@@ -160,6 +165,7 @@ impl Writes {
             let set = self.view.replica_set(&channel.name, now);
             let mut said = None;
             let mut full = 0;
+            let mut is_unknown = false;
             for member in self.by_order(&set) {
                 let write = Write {
                     channel: channel.clone(),
@@ -174,6 +180,10 @@ impl Writes {
                 match self.hand_to(member, write, set.len() == 1).await {
                     Tried::Done(done) => return Ok(done?.key),
                     Tried::No(reason) => said = Some(reason),
+                    Tried::Unknown => {
+                        is_unknown = true;
+                        said = Some(WriteError::NotNow(Reason::OldChannel).to_string());
+                    }
                     Tried::Full => full += 1,
                     Tried::Perhaps(reason) => {
                         again = true;
@@ -182,6 +192,19 @@ impl Writes {
                 }
                 if Instant::now() >= until {
                     break;
+                }
+            }
+            if is_unknown {
+                match self.channels.fetch(&channel.name).await {
+                    Ok(None) => return Err(InsertError::Gone),
+                    // Whatever was stored in the earlier one has gone with it.
+                    Ok(Some(newer)) if newer.id != channel.id => {
+                        write_id = self.write_id(newer.id, idempotency_key);
+                        channel = Channel::as_ref(&newer);
+                        again = false;
+                    }
+                    // The coordinator has yet to hear of it; or nobody can be asked.
+                    Ok(Some(_)) | Err(_) => {}
                 }
             }
             if full > 0 && said.is_none() && !again {
@@ -277,6 +300,7 @@ impl Writes {
         match outcome {
             Ok(stored) => Tried::Done(Ok(stored)),
             Err(WriteError::NotNow(Reason::DiskFull) | WriteError::Full) => Tried::Full,
+            Err(WriteError::NotNow(Reason::OldChannel)) => Tried::Unknown,
             // Another one may have room.
             Err(
                 error @ (WriteError::NotNow(_) | WriteError::NotOpen | WriteError::NoRoomForKey),

@@ -17,7 +17,6 @@ use super::grammar::{self, ChannelRoute, Route, RouteError};
 use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
-use super::source::Sources;
 use super::traces::{Traced, Traces};
 use super::{bulk, channels, items, openapi, queries, root, tags};
 use crate::channel::{Channel, Channels, Reads, Writes};
@@ -40,6 +39,9 @@ pub struct ApiSettings {
     pub item_limits: BodyLimits,
     /// How bulk inserts are read.
     pub bulk_limits: BodyLimits,
+    /// How much of a body that was refused is read on, in bytes: most clients send all of it before they
+    /// look at the answer.
+    pub drain_bytes: u64,
     /// How JSON and Markdown are read.
     pub config_limits: BodyLimits,
     /// An item of this many bytes is a large one.
@@ -88,7 +90,7 @@ impl NodeCall<'_> {
     /// The answer to a call that is not, where only local ones may do what it asks for.
     pub fn refuse_unless_local(&self) -> Option<Reply> {
         let text = "only calls to localhost, from the machine of the hub itself, may do this";
-        (!self.is_local()).then(|| reply::text(StatusCode::FORBIDDEN, text))
+        (!self.is_local()).then(|| reply::json_text(StatusCode::FORBIDDEN, text))
     }
 }
 
@@ -112,7 +114,6 @@ pub struct Api {
     operations: Arc<dyn Operations>,
     common: CommonHeaders,
     traces: Arc<Traces>,
-    pub(super) sources: Sources,
     run: u32,
     requests: AtomicU64,
 }
@@ -195,7 +196,7 @@ impl Call<'_> {
         }
         // It may have been created on another node a moment ago.
         let found = self.core.channels.fetch(self.name).await;
-        found.map_err(|wrong| reply::channel_error(&wrong))
+        found.map_err(|wrong| reply::channel_error(&wrong, self.name))
     }
 
     /// The channel, or the answer of queries to one that does not exist: its name.
@@ -261,7 +262,6 @@ impl Api {
             operations,
             common,
             traces,
-            sources: Sources::default(),
             run,
             requests: AtomicU64::new(0),
         })
@@ -315,7 +315,7 @@ impl Api {
         // was too slow is not waited for again.
         let waits = parts.headers.contains_key(EXPECT);
         if !waits && reply.status() != StatusCode::REQUEST_TIMEOUT {
-            drain(body).await;
+            drain(body, self.settings.drain_bytes).await;
         }
         if let Some(Fault(error)) = reply.extensions_mut().remove() {
             let request_id = request_id.to_str().unwrap_or_default();

@@ -256,6 +256,8 @@ where
     };
     match coding {
         Coding::Identity => Ok(share.of(raw)),
+        // Clients say how they code bodies also where they send none.
+        _ if raw.is_empty() => Ok(raw),
         coding => decode(raw, coding, limits.bytes, share).await,
     }
 }
@@ -375,16 +377,14 @@ where
 /// How many bytes are made room for ahead, and decoded at a time.
 const STEP: u64 = 256 * 1024;
 
-/// How much of a body that nobody wants is read on, in bytes.
-const DRAIN_BYTES: u64 = 64 << 20;
-/// And for how long.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The longest that a body is read on that nobody wants.
+const DRAIN: Duration = Duration::from_secs(30);
 
 /// Reads what is left of a body that nobody wants, aside, so that its sender gets to see the
 /// answer: a connection that closes on unread bytes is reset, and the answer may be lost with it.
 ///
-/// Gives up on what is too long or takes too long; then the connection does close.
-pub async fn drain<B>(mut body: B)
+/// Gives up on more than so many bytes, and on what takes too long; then the connection does close.
+pub async fn drain<B>(mut body: B, most: u64)
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
 {
@@ -396,7 +396,7 @@ where
         return;
     }
     tokio::spawn(tokio::time::timeout(DRAIN, async move {
-        let mut left = DRAIN_BYTES;
+        let mut left = most;
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, |data| data.len() as u64);
             match left.checked_sub(length) {

@@ -12,7 +12,8 @@ use super::api::Call;
 use super::body::{BodyError, Coding, ReplyBody, read_pieces};
 use super::grammar::Direction;
 use super::items::{
-    idempotency_key, media_type, provided, put_durability, refuse_empty, refuse_replicating,
+    Content, Sent, idempotency_key, media_type, not_inserted, provided, put_durability,
+    refuse_empty,
 };
 use super::links::{ChannelLinks, Link};
 use super::multipart::{Event, Malformed, Parser, boundary};
@@ -62,7 +63,9 @@ where
 {
     call.refuse_read_only()?;
     let channel = call.known_channel().await?;
-    let record = insert_into(call, &channel, body).await?;
+    let sent = items_of(call, &channel, body).await?;
+    let record = sent.insert(call, &channel).await;
+    let record = record.map_err(|wrong| not_inserted(&wrong, &channel))?;
     Ok(created(call, record))
 }
 
@@ -75,7 +78,8 @@ where
     // Before a channel is made for it.
     boundary_of(call)?;
     let channel = provided(call).await?;
-    insert_into(call, &channel, body).await?;
+    let sent = items_of(call, &channel, body).await?;
+    sent.insert_through_provider(call, channel).await?;
     let mut reply = reply::empty(StatusCode::OK);
     put_durability(call, &mut reply);
     Ok(reply)
@@ -87,15 +91,14 @@ fn boundary_of<'a>(call: &Call<'a>) -> Result<&'a str, Reply> {
     boundary(kind).ok_or_else(|| reply::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }
 
-/// Inserts the parts of a body; gives the key of their record.
-async fn insert_into<B>(call: &Call<'_>, channel: &Channel, body: B) -> Result<ItemKey, Reply>
+/// Reads the items that a request sends.
+async fn items_of<'a, B>(call: &Call<'a>, channel: &Channel, body: B) -> Result<Sent<'a>, Reply>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    refuse_replicating(channel)?;
     let boundary = boundary_of(call)?;
-    let key = idempotency_key(call.headers)?;
+    let idempotency_key = idempotency_key(call.headers)?;
     let settings = &call.api.settings;
     let coding = Coding::of(call.headers).map_err(|wrong| reply::bad_body(&wrong))?;
     let most = usize::try_from(settings.item_limits.bytes).unwrap_or(usize::MAX);
@@ -129,12 +132,10 @@ where
     }
     let pack = held.of(parts.pack.finish());
     let pack = pack.map_err(|wrong| reply::bad_body(&wrong))?;
-    let inserted = call
-        .core
-        .writes
-        .insert_bulk(channel, (pack, count), key)
-        .await;
-    inserted.map_err(|wrong| reply::insert_error(&wrong, channel.config.name.as_str()))
+    Ok(Sent {
+        content: Content::Bulk((pack, count)),
+        idempotency_key,
+    })
 }
 
 /// Puts parts into a pack.

@@ -7,6 +7,7 @@ use http_body::Body;
 use serde_json::{Map, Value, json};
 
 use super::api::Call;
+use super::body::BodyLimits;
 use super::grammar::Edge;
 use super::links::{BaseUri, ChannelLinks, Link};
 use super::queries;
@@ -45,7 +46,7 @@ where
     let body = call.config_body(body).await?;
     let update = ConfigUpdate::parse(&body).map_err(|wrong| reply::bad_config(&wrong))?;
     let channel = call.core.channels.create(&update).await;
-    let channel = channel.map_err(|wrong| reply::channel_error(&wrong))?;
+    let channel = channel.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     Ok(shown(call, &channel, StatusCode::CREATED))
 }
 
@@ -57,7 +58,7 @@ where
 {
     let update = update(call, body).await?;
     let channel = call.core.channels.put(call.name, &update).await;
-    let channel = channel.map_err(|wrong| reply::channel_error(&wrong))?;
+    let channel = channel.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     Ok(shown(call, &channel, StatusCode::CREATED))
 }
 
@@ -69,7 +70,7 @@ where
 {
     let update = update(call, body).await?;
     let channel = call.core.channels.patch(call.name, &update).await;
-    let channel = channel.map_err(|wrong| reply::channel_error(&wrong))?;
+    let channel = channel.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     let body = Value::Object(with_links(call.base, call.name, &channel));
     Ok(reply::json(StatusCode::OK, &body))
 }
@@ -125,7 +126,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Reply, Reply> {
         call.channel().await?
     } else {
         let fetched = call.core.channels.fetch(call.name).await;
-        fetched.map_err(|wrong| reply::channel_error(&wrong))?
+        fetched.map_err(|wrong| reply::channel_error(&wrong, call.name))?
     };
     let Some(channel) = found else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
@@ -158,17 +159,17 @@ pub(super) async fn delete(call: &Call<'_>) -> Result<Reply, Reply> {
     call.refuse_read_only()?;
     let missing = || {
         let text = format!("there is no channel {}", call.name);
-        reply::text(StatusCode::NOT_FOUND, text)
+        reply::json_text(StatusCode::NOT_FOUND, text)
     };
     let channel = call.channel().await?.ok_or_else(missing)?;
     if (channel.config.protect || call.api.settings.protect) && !call.is_local() {
         let text = format!("channel {} is protected", channel.config.name.as_str());
-        return Err(reply::text(StatusCode::FORBIDDEN, text));
+        return Err(reply::json_text(StatusCode::FORBIDDEN, text));
     }
     match call.core.channels.delete(call.name).await {
         Ok(()) => Ok(reply::empty(StatusCode::ACCEPTED)),
         Err(ChannelError::Missing { .. }) => Err(missing()),
-        Err(wrong) => Err(reply::channel_error(&wrong)),
+        Err(wrong) => Err(reply::channel_error(&wrong, call.name)),
     }
 }
 
@@ -191,11 +192,6 @@ pub(super) async fn status(call: &Call<'_>) -> Result<Reply, Reply> {
         };
         sides.insert(edge.name().to_owned(), side);
     }
-    let source = &channel.config.replication_source;
-    if !source.is_empty() {
-        let latest = call.api.sources.latest(source).await;
-        sides.insert("replicationSourceLatest".to_owned(), latest);
-    }
     Ok(reply::json(StatusCode::OK, &json!({"_links": sides})))
 }
 
@@ -205,7 +201,7 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// `GET /channel/{channel}/doc`
 pub(super) async fn doc_get(call: &Call<'_>) -> Result<Reply, Reply> {
     let document = call.core.channels.document(call.name).await;
-    let document = document.map_err(|wrong| reply::channel_error(&wrong))?;
+    let document = document.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     let Some(text) = document else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
     };
@@ -227,7 +223,12 @@ where
     let Some(_) = call.channel().await? else {
         return Ok(reply::empty(StatusCode::NOT_FOUND));
     };
-    let body = call.config_body(body).await?;
+    let limits = &call.api.settings.config_limits;
+    let limits = BodyLimits {
+        bytes: limits.bytes.min(doc::MAX_BYTES),
+        ..limits.clone()
+    };
+    let body = call.body(body, &limits).await?;
     let Ok(text) = String::from_utf8(body.to_vec()) else {
         let text = "the document is not UTF-8";
         let rule = Some("Markdown in UTF-8");
@@ -239,7 +240,7 @@ where
         .channels
         .set_document(call.name, Some(text.clone()))
         .await;
-    set.map_err(|wrong| reply::channel_error(&wrong))?;
+    set.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     Ok(reply::with_body(StatusCode::OK, MARKDOWN, text))
 }
 
@@ -247,7 +248,7 @@ where
 pub(super) async fn doc_delete(call: &Call<'_>) -> Result<Reply, Reply> {
     call.refuse_read_only()?;
     let deleted = call.core.channels.set_document(call.name, None).await;
-    let existed = deleted.map_err(|wrong| reply::channel_error(&wrong))?;
+    let existed = deleted.map_err(|wrong| reply::channel_error(&wrong, call.name))?;
     Ok(reply::empty(if existed {
         StatusCode::NO_CONTENT
     } else {

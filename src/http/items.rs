@@ -15,8 +15,8 @@ use super::grammar::Direction;
 use super::links::{ChannelLinks, Link};
 use super::negotiate::accepts;
 use super::reply::{self, Reply};
-use crate::channel::Channel;
 use crate::channel::config::ConfigUpdate;
+use crate::channel::{Channel, InsertError};
 use crate::item::{ContentType, ItemKey, Payload};
 use crate::spoke::{LargePayload, StoredItem, StoredPayload};
 
@@ -37,9 +37,14 @@ where
 {
     call.refuse_read_only()?;
     let channel = call.channel().await?;
-    let channel = channel.ok_or_else(|| reply::empty(StatusCode::NOT_FOUND))?;
-    let key = insert_into(call, &channel, body).await?;
-    Ok(created(call, &key))
+    let missing = || reply::empty(StatusCode::NOT_FOUND);
+    let channel = channel.ok_or_else(missing)?;
+    let item = item_of(call, &channel, body).await?;
+    match item.insert(call, &channel).await {
+        Ok(key) => Ok(created(call, &key)),
+        Err(InsertError::Gone) => Err(missing()),
+        Err(wrong) => Err(not_inserted(&wrong, &channel)),
+    }
 }
 
 /// `POST /provider`
@@ -49,7 +54,8 @@ where
     B::Error: std::fmt::Display,
 {
     let channel = provided(call).await?;
-    insert_into(call, &channel, body).await?;
+    let item = item_of(call, &channel, body).await?;
+    item.insert_through_provider(call, channel).await?;
     let mut reply = reply::empty(StatusCode::OK);
     put_durability(call, &mut reply);
     Ok(reply)
@@ -78,17 +84,7 @@ pub(super) async fn provided(call: &Call<'_>) -> Result<Arc<Channel>, Reply> {
     let update = ConfigUpdate::default();
     // Whoever makes it first makes it; what exists is left as it is.
     let made = call.core.channels.put(name, &update).await;
-    made.map_err(|wrong| reply::channel_error(&wrong))
-}
-
-/// The answer of a channel that is a copy of another one.
-pub(super) fn refuse_replicating(channel: &Channel) -> Result<(), Reply> {
-    if channel.config.replication_source.is_empty() {
-        return Ok(());
-    }
-    let name = channel.config.name.as_str();
-    let text = format!("{name} cannot modified while replicating");
-    Err(reply::json_text(StatusCode::FORBIDDEN, text))
+    made.map_err(|wrong| reply::channel_error(&wrong, name))
 }
 
 /// The answer of a channel that takes no items without bytes.
@@ -101,13 +97,64 @@ pub(super) fn refuse_empty(channel: &Channel) -> Result<(), Reply> {
     Err(reply::json_text(StatusCode::BAD_REQUEST, text))
 }
 
-async fn insert_into<B>(call: &Call<'_>, channel: &Channel, body: B) -> Result<ItemKey, Reply>
+/// The answer to an insert that was not acknowledged.
+pub(super) fn not_inserted(wrong: &InsertError, channel: &Channel) -> Reply {
+    reply::insert_error(wrong, channel.config.name.as_str())
+}
+
+/// What a request sends to be inserted.
+pub(super) struct Sent<'a> {
+    pub(super) content: Content,
+    pub(super) idempotency_key: Option<&'a str>,
+}
+
+/// An item, or items.
+pub(super) enum Content {
+    Item(Payload),
+    /// Packed, and how many they are.
+    Bulk((Bytes, u32)),
+}
+
+impl Sent<'_> {
+    /// Inserts it; gives the key of its record.
+    pub(super) async fn insert(
+        &self,
+        call: &Call<'_>,
+        channel: &Channel,
+    ) -> Result<ItemKey, InsertError> {
+        let (writes, key) = (&call.core.writes, self.idempotency_key);
+        match &self.content {
+            Content::Item(payload) => writes.insert(channel, payload.clone(), key).await,
+            Content::Bulk(pack) => writes.insert_bulk(channel, pack.clone(), key).await,
+        }
+    }
+
+    /// As [`Self::insert`], for a provider: a channel that has been deleted since it was looked up is
+    /// made anew.
+    pub(super) async fn insert_through_provider(
+        &self,
+        call: &Call<'_>,
+        channel: Arc<Channel>,
+    ) -> Result<ItemKey, Reply> {
+        let inserted = self.insert(call, &channel).await;
+        let (channel, inserted) = match inserted {
+            Err(InsertError::Gone) => {
+                let channel = provided(call).await?;
+                let inserted = self.insert(call, &channel).await;
+                (channel, inserted)
+            }
+            inserted => (channel, inserted),
+        };
+        inserted.map_err(|wrong| not_inserted(&wrong, &channel))
+    }
+}
+
+/// Reads the item that a request sends.
+async fn item_of<'a, B>(call: &Call<'a>, channel: &Channel, body: B) -> Result<Sent<'a>, Reply>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    refuse_replicating(channel)?;
-    let name = &channel.config.name;
     let content_type = content_type(call.headers)?;
     let idempotency_key = idempotency_key(call.headers)?;
     let bytes = call.body(body, &call.api.settings.item_limits).await?;
@@ -118,9 +165,10 @@ where
         content_type,
         bytes,
     };
-    let inserted = call.core.writes.insert(channel, payload, idempotency_key);
-    let inserted = inserted.await;
-    inserted.map_err(|wrong| reply::insert_error(&wrong, name.as_str()))
+    Ok(Sent {
+        content: Content::Item(payload),
+        idempotency_key,
+    })
 }
 
 /// 201, with where the item is. Written by hand: it is the hub's most frequent answer, and nothing

@@ -21,6 +21,5 @@ pub mod params;
 mod queries;
 pub mod reply;
 mod root;
-mod source;
 mod tags;
 pub mod traces;

@@ -51,12 +51,15 @@ pub fn list_format(headers: &HeaderMap, bulk: bool) -> ListFormat {
 }
 
 /// Whether the client lists HTML by name, as browsers do, rather than by a wildcard.
+///
+/// What Java's HTTP client sends by itself lists HTML, too, and beside it `*`, which is no media range
+/// and no browser sends: it takes anything, and is there for data.
 pub fn wants_html(headers: &HeaderMap) -> bool {
-    entries(headers)
-        .filter_map(media_range)
-        .any(|(kind, subtype)| {
-            kind.eq_ignore_ascii_case("text") && subtype.eq_ignore_ascii_case("html")
-        })
+    let is_html = |(kind, subtype): (&str, &str)| {
+        kind.eq_ignore_ascii_case("text") && subtype.eq_ignore_ascii_case("html")
+    };
+    let is_star = |entry: &[u8]| entry.split(|byte| *byte == b';').next() == Some(b"*");
+    entries(headers).filter_map(media_range).any(is_html) && !entries(headers).any(is_star)
 }
 
 /// Whether no type is listed, or one that goes with `offered`.

@@ -26,6 +26,7 @@ use super::params::{self, Order, Params};
 use super::reply::{self, JSON, Reply};
 use super::tags;
 use crate::channel::{Channel, Epoch, Page, Query, QueryError, Reads};
+use crate::env::Millis;
 use crate::item::{Frontier, ItemKey, TimePath};
 use crate::spoke;
 
@@ -57,71 +58,88 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
     };
     let page = page_of(call, &channel, &query).await?;
     let over = is_over(call, &channel, &params, path, &page).await?;
-    let links = call.links();
-    let repeat = params.repeat();
     // Who is told of a next period takes this one for whole.
     let query = Query {
         whole: over && params.stable,
         ..query
     };
-    if format != ListFormat::Json {
-        let url = |path| links.url(Link::Period(path)) + repeat;
-        let mut around = Vec::new();
-        if over {
-            around.push(("next", url(path.next())));
-        }
-        around.push(("previous", url(path.previous())));
-        let mut pages = Pages {
-            reads: Arc::clone(&call.core.reads),
-            channel,
-            query,
-            keys: page.keys.into(),
-            more: page.more,
-        };
-        pages.behind_last();
-        let source = Source::Pages(pages);
-        return Ok(contents(
-            call,
-            format,
-            source,
-            ItemUrls::Channel(links),
-            &around,
-        ));
-    }
-    let mut head = String::with_capacity(256 + page.keys.len() * 96);
-    head.push_str("{\"_links\":{\"self\":{\"href\":\"");
-    links.push(&mut head, Link::Period(path));
-    head.push_str(repeat);
-    head.push_str("\"}");
+    let mut around = Vec::new();
     if over {
-        push_link(&mut head, "next", &links, Link::Period(path.next()), repeat);
+        around.push(("next", Link::Period(path.next())));
     }
-    push_link(
-        &mut head,
-        "previous",
-        &links,
-        Link::Period(path.previous()),
-        repeat,
-    );
-    head.push_str(",\"uris\":[");
-    push_uris(&mut head, &links, &page.keys);
-    let trace = trace(call, &params, path.start(), &page.keys, page.more);
-    let tail = format!("]}}{trace}}}");
-    if !page.more {
-        head.push_str(&tail);
-        return Ok(reply::with_body(StatusCode::OK, JSON, head));
-    }
-    let rest = Rest {
-        reads: Arc::clone(&call.core.reads),
-        links: call.links(),
+    around.push(("previous", Link::Period(path.previous())));
+    let long = Long {
         channel,
         query,
-        after: page.keys.last().copied(),
-        tail,
+        page,
+        own: Link::Period(path),
+        start: path.start(),
     };
-    let parts = stream::unfold(Stage::Head(head, rest), Stage::next);
-    let body = ReplyBody::Parts(Box::pin(parts));
-    Ok(reply::with_body(StatusCode::OK, JSON, body))
+    Ok(long.shown(call, format, &params, &around))
+}
+
+/// A list that may be longer than anybody should hold: its first page, and the query for the rest.
+struct Long {
+    channel: Arc<Channel>,
+    query: Query,
+    page: Page,
+    own: Link,
+    start: Millis,
+}
+
+impl Long {
+    /// The answer, which is sent as it is read.
+    fn shown(
+        self,
+        call: &Call<'_>,
+        format: ListFormat,
+        params: &Params,
+        around: &[(&'static str, Link)],
+    ) -> Reply {
+        let (links, page) = (call.links(), self.page);
+        let repeat = params.repeat();
+        if format != ListFormat::Json {
+            let url = |(name, link): &(&'static str, Link)| (*name, links.url(*link) + repeat);
+            let around: Vec<_> = around.iter().map(url).collect();
+            let mut pages = Pages {
+                reads: Arc::clone(&call.core.reads),
+                channel: self.channel,
+                query: self.query,
+                keys: page.keys.into(),
+                more: page.more,
+            };
+            pages.behind_last();
+            let source = Source::Pages(pages);
+            return contents(call, format, source, ItemUrls::Channel(links), &around);
+        }
+        let mut head = String::with_capacity(256 + page.keys.len() * 96);
+        head.push_str("{\"_links\":{\"self\":{\"href\":\"");
+        links.push(&mut head, self.own);
+        head.push_str(repeat);
+        head.push_str("\"}");
+        for (name, link) in around {
+            push_link(&mut head, name, &links, *link, repeat);
+        }
+        head.push_str(",\"uris\":[");
+        push_uris(&mut head, &links, &page.keys);
+        let trace = trace(call, params, self.start, &page.keys, page.more);
+        let tail = format!("]}}{trace}}}");
+        if !page.more {
+            head.push_str(&tail);
+            return reply::with_body(StatusCode::OK, JSON, head);
+        }
+        let rest = Rest {
+            reads: Arc::clone(&call.core.reads),
+            links,
+            channel: self.channel,
+            query: self.query,
+            after: page.keys.last().copied(),
+            tail,
+        };
+        let parts = stream::unfold(Stage::Head(head, rest), Stage::next);
+        let body = ReplyBody::Parts(Box::pin(parts));
+        reply::with_body(StatusCode::OK, JSON, body)
+    }
 }
 
 /// What is still to be sent of a long list.
@@ -252,6 +270,13 @@ pub(super) async fn neighbours(
     }
     let format = format_of(call, &params)?;
     let channel = call.known_channel().await?;
+    let many = count > call.api.settings.count_limit as i64;
+    if many && direction == Direction::Next && !params.inclusive {
+        let whole = whole_bulk(call, &channel, from, count, &params).await?;
+        if let Some((long, around)) = whole {
+            return Ok(long.shown(call, format, &params, &around));
+        }
+    }
     let count = capped(call, count);
     let own = Link::Neighbours {
         from,
@@ -293,6 +318,62 @@ pub(super) async fn neighbours(
         return Ok(in_bulk(call, format, &channel, keys, &params, around));
     }
     Ok(list(call, own, &around, keys, &params, from.millis))
+}
+
+/// The items of a bulk insert of just that many, and what lies beside them: what its `Location` asks
+/// for, however many they are.
+async fn whole_bulk(
+    call: &Call<'_>,
+    channel: &Arc<Channel>,
+    stamp: ItemKey,
+    count: i64,
+    params: &Params,
+) -> Result<Option<(Long, [(&'static str, Link); 2])>, Reply> {
+    let record = u32::try_from(count)
+        .ok()
+        .and_then(|count| stamp.bulk(count));
+    let mut items = record.iter().flat_map(|record| record.items());
+    let (Some(first), Some(last)) = (items.next(), items.next_back()) else {
+        return Ok(None);
+    };
+    let query = Query {
+        from: last,
+        to: Some(last.successor()),
+        direction: spoke::Direction::Ascending,
+        limit: PAGE,
+        stable: params.stable,
+        epoch: epoch(params),
+        whole: false,
+    };
+    if page_of(call, channel, &query).await?.keys.is_empty() {
+        return Ok(None);
+    }
+    let query = Query {
+        from: first,
+        direction: match params.order {
+            Order::Ascending => spoke::Direction::Ascending,
+            Order::Descending => spoke::Direction::Descending,
+        },
+        whole: params.stable,
+        ..query
+    };
+    let beside = |from, direction| Link::Neighbours {
+        from,
+        direction,
+        count,
+    };
+    let long = Long {
+        channel: Arc::clone(channel),
+        query,
+        page: page_of(call, channel, &query).await?,
+        own: beside(stamp, Direction::Next),
+        start: stamp.millis,
+    };
+    let around = [
+        ("next", beside(last, Direction::Next)),
+        ("previous", beside(first, Direction::Previous)),
+    ];
+    Ok(Some((long, around)))
 }
 
 /// `GET /channel/{channel}/{latest|earliest}`

@@ -183,7 +183,7 @@ pub fn bad_config(wrong: &ConfigError) -> Reply {
 }
 
 /// A channel that was not changed.
-pub fn channel_error(wrong: &ChannelError) -> Reply {
+pub fn channel_error(wrong: &ChannelError, channel: &str) -> Reply {
     match wrong {
         ChannelError::Config(wrong) => bad_config(wrong),
         ChannelError::Missing { .. } => empty(StatusCode::NOT_FOUND),
@@ -197,7 +197,7 @@ pub fn channel_error(wrong: &ChannelError) -> Reply {
         ChannelError::Coordination(error) => unavailable(
             "the channel could not be read or written",
             &error.to_string(),
-            None,
+            Some(channel),
             &[],
         ),
         ChannelError::Unreadable { .. } => internal(&wrong.to_string()),
@@ -239,6 +239,7 @@ pub fn insert_error(wrong: &InsertError, channel: &str) -> Reply {
         );
     }
     match wrong {
+        InsertError::Gone => json_text(StatusCode::NOT_FOUND, channel),
         InsertError::Unavailable { reason, missing } => {
             let text = "the item was not stored";
             unavailable(text, reason, Some(channel), missing)

@@ -1,9 +1,8 @@
 //! Tags: all channels that have one, asked as if they were a single channel.
 //!
 //! The paths mirror those of channels ([`super::queries`]), and `?tag=` on a channel's path asks the
-//! same. A list is never cut between items of several channels at one key where it can be cut before
-//! them: the link to what follows names the key alone. Where it cannot, the link is to the path of the
-//! channel whose item comes last.
+//! same. Where a list is cut between items of several channels at one key, the link to the rest is to
+//! the path of the channel whose item comes last; else it is to the tag's, by the key alone.
 
 mod listing;
 
@@ -55,6 +54,8 @@ struct Tagged<'a> {
     links: ChannelLinks,
     /// What was asked.
     own: Link,
+    /// The time that was asked about; now, if none was.
+    start: Millis,
 }
 
 /// `GET /tag`
@@ -110,6 +111,11 @@ impl<'a> Tagged<'a> {
             channels,
             links: ChannelLinks::of_tag(call.base, tag),
             own: Link::of(route),
+            start: match route {
+                ChannelRoute::Period(path) => path.start(),
+                ChannelRoute::Neighbours { from, .. } => from.millis,
+                _ => call.api.clock.now(),
+            },
         }
     }
 
@@ -223,16 +229,8 @@ impl<'a> Tagged<'a> {
             (Some((_, first)), Some((_, last))) => (*first, *last),
             _ => return Ok(Part::default()),
         };
-        let mut cut = false;
-        if found.len() == count && walk.peek().await.map_err(|wrong| refused(&wrong))? == Some(last)
-        {
-            let group = found.iter().position(|(_, key)| *key == last);
-            match group.filter(|group| *group > 0) {
-                Some(group) => found.truncate(group),
-                // All that is wanted lies at one key: it is cut there.
-                None => cut = true,
-            }
-        }
+        let cut = found.len() == count
+            && walk.peek().await.map_err(|wrong| refused(&wrong))? == Some(last);
         let descending = query.direction == spoke::Direction::Descending;
         let begins = if descending {
             query.to

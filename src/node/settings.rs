@@ -80,6 +80,9 @@ pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeE
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
+/// The least of a refused body that is read on, in bytes.
+const DRAIN_MIN: u64 = 64 << 20;
+
 pub(super) fn api_settings(config: &Config, node: &str, own: Authority) -> ApiSettings {
     let patience = Duration::from_millis(config.http.body_timeout_ms);
     ApiSettings {
@@ -95,6 +98,7 @@ pub(super) fn api_settings(config: &Config, node: &str, own: Authority) -> ApiSe
             bytes: config.limits.bulk_bytes.min(config.limits.item_bytes),
             patience,
         },
+        drain_bytes: (2 * config.limits.item_bytes).max(DRAIN_MIN),
         config_limits: BodyLimits {
             bytes: config.limits.config_bytes,
             patience,

@@ -118,7 +118,7 @@ impl Node {
         }
         if self.facts.protect && !call.is_local() {
             let text = "channels of this hub are deleted by callers on its machine only";
-            return reply::text(StatusCode::FORBIDDEN, text);
+            return reply::json_text(StatusCode::FORBIDDEN, text);
         }
         let channels = match self.known_channels() {
             Ok(channels) => channels,
@@ -127,14 +127,17 @@ impl Node {
         match channels.delete(name).await {
             Ok(()) => reply::empty(StatusCode::ACCEPTED),
             Err(wrong @ ChannelError::Missing { .. }) => {
-                reply::text(StatusCode::NOT_FOUND, wrong.to_string())
+                reply::json_text(StatusCode::NOT_FOUND, wrong.to_string())
             }
-            Err(wrong) => reply::channel_error(&wrong),
+            Err(wrong) => reply::channel_error(&wrong, name),
         }
     }
 
     /// Brings a channel down to its number of items.
     async fn max_items(&self, name: &str) -> Reply {
+        if self.facts.read_only {
+            return reply::json_text(StatusCode::FORBIDDEN, "this node is read-only");
+        }
         let Some(working) = self.working.get() else {
             return self.not_ready();
         };

@@ -120,7 +120,7 @@ impl Node {
             .collect();
         let (Some(peers), false) = (self.membership.peers(), others.is_empty()) else {
             let text = "there is no other node to ask for the time";
-            return reply::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+            return reply::json_text(StatusCode::INTERNAL_SERVER_ERROR, text);
         };
         let mut reason = "none is connected".to_owned();
         for member in others {

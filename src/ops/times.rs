@@ -78,7 +78,7 @@ impl Node {
         let text = "this node tells another node's time: ask internal/time/remote";
         // Not one of HTTP's: clients know it.
         let status = StatusCode::from_u16(521).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        reply::text(status, text)
+        reply::json_text(status, text)
     }
 
     /// Chooses whose clock is told.

@@ -171,7 +171,12 @@ impl Request<'_> {
             config.description = description;
         }
         if let Some(source) = update.replication_source.get(occasion) {
-            source.trim().clone_into(&mut config.replication_source);
+            let source = source.trim();
+            if !source.is_empty() {
+                let rule = "\"\": this hub does not copy channels of other hubs yet";
+                return Err(ConfigError::broken("replicationSource", source, rule));
+            }
+            config.replication_source = String::new();
         }
         self.tag(&mut config)?;
         config.storage = self.storage(&config)?;

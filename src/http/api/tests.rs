@@ -38,6 +38,7 @@ fn api() -> Arc<Api> {
         durability: Durability::Fsync,
         item_limits: limits.clone(),
         bulk_limits: limits.clone(),
+        drain_bytes: 1024,
         config_limits: limits,
         large_item_bytes: 1,
         count_limit: 1,

@@ -37,6 +37,8 @@ const PART: usize = 64 * 1024;
 const ENTRIES_MAX: usize = 250_000;
 /// The id under which a zip entry's extra field says what the entry's content type is: "Hu".
 const EXTRA_ID: u16 = u16::from_le_bytes(*b"Hu");
+/// The bytes of its id and its length.
+const EXTRA_HEAD: usize = 4;
 
 /// The URLs of items in an answer.
 pub(in crate::http) enum ItemUrls {
@@ -58,14 +60,15 @@ impl ItemUrls {
         }
         url
     }
+}
 
-    /// The name of an item's zip entry: its key, and before it the channel where there are several.
-    fn entry(&self, channel: &Channel, key: &ItemKey) -> String {
-        match self {
-            Self::Channel(_) => key.to_string(),
-            Self::Any(_) => format!("{}/{key}", channel.config.name.as_str()),
-        }
+/// The name of an item's zip entry: its key, and before it the channel where the entry before has that
+/// key already.
+fn entry(channel: &Channel, key: &ItemKey, before: Option<ItemKey>) -> String {
+    if before == Some(*key) {
+        return format!("{}/{key}", channel.config.name.as_str());
     }
+    key.to_string()
 }
 
 /// An answer with the contents of what `source` lists; `around` are the links that the list has as
@@ -80,7 +83,7 @@ pub(in crate::http) fn contents(
     let feed = Feed::new(call, source);
     let mut reply = if format == ListFormat::Zip {
         let kind = HeaderValue::from_static("application/zip");
-        let body = ReplyBody::Parts(Box::pin(zipped(feed, urls)));
+        let body = ReplyBody::Parts(Box::pin(zipped(feed)));
         reply::with_body(StatusCode::OK, kind, body)
     } else {
         let boundary = Api::boundary();
@@ -261,6 +264,24 @@ impl Multipart {
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
+impl Written {
+    /// Makes the extra field that was just written, of a header before an entry, bare JSON. Clients that
+    /// read a zip from its front take all of it for that; those that read the directory find it there
+    /// with its id, as programs want it that look into extra fields.
+    fn bare_extra(&self, length: usize) {
+        let mut bytes = self.0.lock();
+        let at = bytes.len().saturating_sub(length);
+        if let Some(extra) = bytes.get_mut(at..)
+            && extra.starts_with(&EXTRA_ID.to_le_bytes())
+        {
+            // Its id and its length go, and blanks come behind it.
+            extra.rotate_left(EXTRA_HEAD);
+            let text = extra.len().saturating_sub(EXTRA_HEAD);
+            extra.iter_mut().skip(text).for_each(|byte| *byte = b' ');
+        }
+    }
+}
+
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().extend_from_slice(bytes);
@@ -276,22 +297,23 @@ type Zip = ZipWriter<StreamWriter<Written>>;
 
 struct Zipped {
     feed: Feed,
-    urls: ItemUrls,
     written: Written,
     zip: Option<Zip>,
     entries: usize,
+    /// The key of the last one.
+    last: Option<ItemKey>,
     rest: Option<Rest>,
 }
 
 /// A zip with an entry for each item.
-fn zipped(feed: Feed, urls: ItemUrls) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
+fn zipped(feed: Feed) -> impl stream::Stream<Item = io::Result<Bytes>> + Send {
     let written = Written::default();
     let state = Zipped {
         feed,
-        urls,
         zip: Some(ZipWriter::new_stream(written.clone())),
         written,
         entries: 0,
+        last: None,
         rest: None,
     };
     stream::unfold(Some(state), |state| async move {
@@ -333,11 +355,16 @@ impl Zipped {
                 );
                 return Err(io::Error::other(text));
             }
-            let name = self.urls.entry(&channel, &key);
-            let options = options(&key, &item)?;
+            let name = entry(&channel, &key, self.last.replace(key));
+            let extra = extra(&item);
+            let options = options(&key, extra.as_deref())?;
+            let written = self.written.clone();
             let start = move |zip: &mut Zip| {
-                let started = zip.start_file(name, options);
-                started.map_err(io::Error::other)
+                zip.start_file(name, options).map_err(io::Error::other)?;
+                if let Some(extra) = extra {
+                    written.bare_extra(EXTRA_HEAD + extra.len());
+                }
+                Ok(())
             };
             match item.payload {
                 StoredPayload::Whole(bytes) => {
@@ -382,15 +409,20 @@ fn lost() -> io::Error {
     io::Error::other("the zip's writer is gone")
 }
 
+/// What an entry's extra field says, if there is anything to say.
+fn extra(item: &StoredItem) -> Option<String> {
+    let kind = item.head.content_type.as_deref()?;
+    Some(json!({"contentType": kind}).to_string())
+}
+
 /// How an item's entry is written: deflated, as clients that read a zip from its front need it.
-fn options(key: &ItemKey, item: &StoredItem) -> io::Result<FullFileOptions<'static, 'static>> {
+fn options(key: &ItemKey, extra: Option<&str>) -> io::Result<FullFileOptions<'static, 'static>> {
     let mut options = FullFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(1))
         .last_modified_time(moment(key));
-    if let Some(kind) = &item.head.content_type {
-        let extra = json!({"contentType": kind}).to_string();
-        let added = options.add_extra_field(EXTRA_ID, extra, false);
+    if let Some(extra) = extra {
+        let added = options.add_extra_field(EXTRA_ID, extra.as_bytes(), false);
         added.map_err(io::Error::other)?;
     }
     Ok(options)

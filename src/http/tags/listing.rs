@@ -55,7 +55,7 @@ impl Tagged<'_> {
     }
 
     /// What stands behind the last item.
-    fn tail(&self, listed: usize) -> String {
+    fn tail(&self, listed: usize, first: Option<&Found>) -> String {
         let mut tail = "]}".to_owned();
         if self.params.trace {
             let steps = [format!(
@@ -63,7 +63,10 @@ impl Tagged<'_> {
                 self.channels.len(),
                 self.params.stable
             )];
+            let first = first.map(|(_, key)| key.to_string());
             let fields = [
+                ("first", json!(first)),
+                ("start", json!(self.start.iso())),
                 ("id", json!(self.tag)),
                 ("millis", json!(self.call.api.clock.now().get())),
                 ("trace", json!(steps)),
@@ -83,17 +86,18 @@ impl Tagged<'_> {
         mut walk: Walk,
     ) -> Result<Reply, Reply> {
         let mut head = self.head(around);
-        let mut listed = 0;
-        let mut some = |out: &mut String, (channel, key): &Found| {
+        let (mut listed, mut first) = (0, None);
+        let mut some = |out: &mut String, (channel, key): Found| {
             out.push_str(if listed == 0 { "\"" } else { ",\"" });
-            out.push_str(&self.item_url(channel, key));
+            out.push_str(&self.item_url(&channel, &key));
             out.push('"');
             listed += 1;
+            first.get_or_insert((channel, key));
         };
         let mut ended = false;
         for _ in 0..PAGE {
             match walk.next().await.map_err(|wrong| refused(&wrong))? {
-                Some(found) => some(&mut head, &found),
+                Some(found) => some(&mut head, found),
                 None => {
                     ended = true;
                     break;
@@ -101,7 +105,7 @@ impl Tagged<'_> {
             }
         }
         if ended {
-            head.push_str(&self.tail(listed));
+            head.push_str(&self.tail(listed, first.as_ref()));
             return Ok(reply::with_body(StatusCode::OK, JSON, head));
         }
         let mut suffix = "?tag=".to_owned();
@@ -110,7 +114,7 @@ impl Tagged<'_> {
             walk,
             base: self.call.base.clone(),
             suffix,
-            tail: self.tail(listed),
+            tail: self.tail(listed, first.as_ref()),
         };
         let first = stream::iter([io::Result::Ok(Bytes::from(head))]);
         let parts = stream::unfold(Some(rest), |rest| async move {
@@ -152,7 +156,7 @@ impl Tagged<'_> {
             body.push_str(&self.item_url(channel, key));
             body.push('"');
         }
-        body.push_str(&self.tail(found.len()));
+        body.push_str(&self.tail(found.len(), found.first()));
         reply::with_body(StatusCode::OK, JSON, body)
     }
 }

@@ -51,7 +51,7 @@ fn reason_text(reason: Reason) -> &'static str {
         Reason::AheadOfClock => {
             "the node has just started, and its clock has not reached its promises"
         }
-        Reason::OldChannel => "the channel was created anew",
+        Reason::OldChannel => "the channel is not known here, or it was created anew",
         Reason::DiskFull => "the disk is nearly full",
         Reason::Warming => "the node is warming: it does not know yet what it had promised",
         Reason::ClockOff => "the node's clock is too far from the others'",
