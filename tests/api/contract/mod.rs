@@ -34,6 +34,7 @@ mod compare;
 mod row;
 mod world;
 
+mod channels;
 mod conventions;
 mod root_and_health;
 mod tags;
