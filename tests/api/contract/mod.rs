@@ -36,7 +36,9 @@ mod world;
 
 mod channels;
 mod conventions;
+mod reading;
 mod root_and_health;
+mod runs;
 mod tags;
 mod writing;
 
