@@ -34,8 +34,11 @@ mod compare;
 mod row;
 mod world;
 
+mod beyond;
 mod channels;
 mod conventions;
+mod internal;
+mod modes;
 mod reading;
 mod root_and_health;
 mod runs;
@@ -62,6 +65,26 @@ async fn check(section: &str, rows: Vec<Row>) {
     // By turns: in a cluster these are two members.
     let shared = async || World::new(Hub::shared().await, Hub::shared().await).await;
     report(section, rows, shared).await;
+}
+
+/// Tries every row of a table at a hub that was started for it, which knows these names.
+///
+/// # Panics
+/// As [`check`].
+async fn check_at(hub: &Hub, known: &[(&str, &str)], section: &str, rows: Vec<Row>) {
+    let own = async || {
+        let mut world = World::new(hub.again(), hub.again()).await;
+        for (name, value) in known {
+            world.learn(name, *value);
+        }
+        world
+    };
+    report(section, rows, own).await;
+}
+
+/// Whether the hubs that tests share are members of a cluster.
+fn is_cluster() -> bool {
+    std::env::var_os("HUB_TEST_HUBS").is_some()
 }
 
 async fn report(section: &str, rows: Vec<Row>, world: impl AsyncFn() -> World) {
