@@ -1,7 +1,8 @@
 //! Section 1: conventions. The headers of section 1.3 are looked at in every row of every table.
 
-use super::check;
+use super::{check, check_at};
 use crate::coding::gzip;
+use crate::harness::Setup;
 
 #[tokio::test]
 async fn base_and_links() {
@@ -222,6 +223,38 @@ async fn stable_time_and_common_parameters() {
             items(1) "GET {own}/latest/1?location=LONG_TERM_BATCH&epoch=IMMUTABLE" => 200 lists("first");
     };
     check("1.6 and 1.7, stable time and common parameters", rows).await;
+}
+
+#[tokio::test]
+async fn an_unstable_window() {
+    // A hub of its own, of which nothing recent is stable.
+    let hub = Setup::new().set("READ_STABLE_SECONDS", 3600).start().await;
+    let rows = rows! {
+        "Within the window nothing is listed."
+            channel("{}") before("POST {own}", "x") "GET {own}/latest" => 404 empty();
+        "Unless everything is asked for."
+            channel("{}") before("POST {own}", "x") "GET {own}/latest?stable=false" => 303
+            location("{base}{location}");
+        "Whatever is not true in any case asks for everything."
+            channel("{}") before("POST {own}", "x") "GET {own}/latest?stable=yes" => 303
+            location("{base}{location}");
+        "And true in any case does not."
+            channel("{}") before("POST {own}", "x") "GET {own}/earliest/3?stable=TRUE" => 404 empty();
+        "The status of a channel keeps to it."
+            channel("{}") before("POST {own}", "x") "GET {own}/status" => 200
+            json(r#"{"_links": {"latest": {"href": "{url}/latest", "message": "channel is empty"}}}"#);
+        "With everything asked for it does not."
+            channel("{}") before("POST {own}", "x") "GET {own}/status?stable=false" => 200
+            json(r#"{"_links": {"latest": {"href": "{base}{location}", "message": null}}}"#);
+        "An item is read by its key all the same."
+            channel("{}") before("POST {own}", "x") "GET {location}?stable=true" => 200 text("x");
+        "Nothing that is not stable is led on to."
+            channel("{}") before("POST {own}", "x") "GET {location}/next/3" => 200 lists("")
+            links("self previous uris");
+        "What is stable ends with a second."
+            channel("{}") "GET {own}/time" => 200 json(r#"{"stable": {"iso8601": "….000Z"}}"#);
+    };
+    check_at(&hub, &[], "1.6, stable time", rows).await;
 }
 
 #[tokio::test]
