@@ -21,6 +21,7 @@ mod channel_rules;
 mod channels;
 mod cli;
 mod coding;
+mod contract;
 mod conventions;
 mod dates;
 mod documents;

@@ -1,5 +1,6 @@
 //! Requests, and what is expected of their answers.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -75,7 +76,7 @@ impl Answer {
     /// The answer, if it has that status.
     #[track_caller]
     pub fn expect(self, status: u16) -> Self {
-        let (about, text) = (&self.about, String::from_utf8_lossy(&self.body));
+        let (about, text) = (&self.about, self.text_lossy());
         let text: String = text.chars().take(500).collect();
         assert_eq!(self.status, status, "{about}: {text}");
         self
@@ -115,6 +116,11 @@ impl Answer {
     #[track_caller]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body as text, with a sign in the place of what is none.
+    pub fn text_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 
     /// The body as JSON, under exactly JSON's name.
