@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 
-use super::{channel, on, start, touched};
+use super::{channel, deleted, on, start, touched};
 use crate::client::{Answer, Client, Content};
 use crate::cluster::Cluster;
 use crate::failure::{Failure, Outcome, ensure};
@@ -135,6 +135,7 @@ async fn run(cluster: &mut Cluster, size: &Size) -> Outcome<String> {
     ensure(!size.times || known < KNOWN, || {
         format!("a channel was known everywhere only after {known:?}")
     })?;
+    deleted::and_used_elsewhere(&hubs).await?;
     let touched = touched::by_writes_and_reads(cluster).await?;
     Ok(format!(
         "{} hubs, {} items, each read through all of them at once; {queries} queries answered alike; \

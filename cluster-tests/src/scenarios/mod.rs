@@ -4,6 +4,7 @@
 //! cluster, and checked by what clients saw ([`crate::check`]), by the rings that the hubs know, and
 //! by what they count.
 
+mod deleted;
 pub mod everywhere;
 pub mod health;
 pub mod large;
