@@ -131,7 +131,7 @@ async fn write(client: Client, item: ItemName) -> Outcome<(ItemName, Key, u32)> 
             Answer::Refused(503, said) | Answer::Unknown(said) => said,
             other => return Err(Failure(format!("{item}: {other:?}"))),
         };
-        ensure(began.elapsed() < 2 * PATIENCE, || {
+        ensure(began.elapsed() < 10 * PATIENCE, || {
             format!("{item} found no room: {said}")
         })?;
         // As a client does that was told to try again, only sooner.
@@ -155,7 +155,7 @@ async fn read(client: Client, item: ItemName, keys: Arc<Vec<Option<Key>>>) -> Ou
             Content::Unavailable(said) => said,
             other => return Err(Failure(format!("{item}: {other:?}"))),
         };
-        ensure(began.elapsed() < 2 * PATIENCE, || {
+        ensure(began.elapsed() < 10 * PATIENCE, || {
             format!("{item} was not read: {said}")
         })?;
         tokio::time::sleep(Duration::from_millis(200)).await;
