@@ -339,7 +339,7 @@ settings! {
         /// Stable reads leave out the items of the last so many seconds. 0: only those that can
         /// still change.
         stable_seconds: u64 = 0, seconds(0, HOUR);
-        /// The most items that one query may ask for.
+        /// The most items that one query may ask for. Where a bulk insert leads lists all of its items.
         direction_count_limit: usize = 10_000, count(1, 1_000_000);
         /// Threads for reads that wait for the disk.
         blocking_threads: usize = 16, count(1, 1_024);
@@ -356,7 +356,7 @@ settings! {
         /// tried again.
         inflight_bytes: u64 = 512 * MIB, size(1, TIB);
         /// The largest body that is JSON or Markdown for the hub itself, such as a channel's
-        /// configuration.
+        /// configuration. A document has no more than 1,000,000 bytes, whatever this is.
         config_bytes: u64 = MIB, size(KIB, 64 * MIB);
     }
 

@@ -105,8 +105,7 @@ impl Millis {
     /// Says what is wrong with the text, in words for a person.
     pub fn parse_iso(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        // The library takes a leap second for the one before it.
-        if text.get(16..19) == Some(":60") {
+        if is_leap_second(text) {
             return Err(format!("{text:?} has a second that is not 00 to 59"));
         }
         if let Ok(timestamp) = text.parse::<Timestamp>() {
@@ -118,6 +117,17 @@ impl Millis {
             .map(Self::from_civil)
             .map_err(|_| format!("{text:?} is not an ISO 8601 date with optional time and offset"))
     }
+}
+
+/// Whether a date with a time is of a leap second, which the library takes for the second before it.
+fn is_leap_second(text: &str) -> bool {
+    let time = text
+        .split_once(['T', 't', ' '])
+        .map_or("", |(_, time)| time);
+    // With colons between the digits or without.
+    let digits = time.bytes().filter(|byte| *byte != b':');
+    let mut digits = digits.take_while(u8::is_ascii_digit).skip(4);
+    (digits.next(), digits.next()) == (Some(b'6'), Some(b'0'))
 }
 
 fn push_two_digits(out: &mut String, number: u32) {
@@ -167,6 +177,31 @@ mod tests {
         );
         for bad in ["", "yesterday", "2024-13-01", "2024-02-30", "12"] {
             assert!(at(bad).is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_minute_has_sixty_seconds() {
+        for bad in [
+            "2016-12-31T23:59:60Z",
+            "2016-12-31T23:59:60.999Z",
+            " 2016-12-31T23:59:60",
+            "2016-12-31 23:59:60+01:00",
+            "2016-12-31T235960Z",
+            "20161231T235960Z",
+            "20161231T235960",
+            "20161231T23:59:60",
+            "+002016-12-31T23:59:60Z",
+        ] {
+            assert!(Millis::parse_iso(bad).is_err(), "{bad} was accepted");
+        }
+        for fine in [
+            "2016-12-31T23:59:59Z",
+            "2016-12-31T23:59:59.60",
+            "20161231T235959.60Z",
+            "2016-12-31T23:59",
+        ] {
+            assert!(Millis::parse_iso(fine).is_ok(), "{fine} was refused");
         }
     }
 

@@ -266,6 +266,10 @@ mod tests {
         ]));
         assert!(!wants(&[]));
         assert!(!wants(&["*/*, text/*, text/htm"]));
+        // What Java sends by itself.
+        let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+        assert!(!wants(&[java]));
+        assert_eq!(list_format(&headers(&[java]), false), ListFormat::Json);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use http::Method;
 use serde_json::json;
 
-use crate::harness::{Answer, Hub, Setup, key_of};
+use crate::harness::{Answer, Hub, Setup, key_of, unique};
 
 /// A body of parts with that boundary.
 fn parts(boundary: &str, parts: &[(&str, &str)]) -> String {
@@ -412,6 +412,7 @@ extra = archive.infolist()[0].extra
 at = extra.index(b'Hu')
 length = int.from_bytes(extra[at + 2:at + 4], 'little')
 assert json.loads(extra[at + 4:at + 4 + length]) == {'contentType': 'application/xml'}
+assert at == 0 and len(extra) == 4 + length, extra
 ";
     let script = Command::new("python3")
         .args(["-c", script, &url])
@@ -424,6 +425,127 @@ assert json.loads(extra[at + 4:at + 4 + length]) == {'contentType': 'application
         "{}",
         String::from_utf8_lossy(&script.stderr)
     );
+}
+
+/// What a reader of a zip finds in the headers before its entries: their names, and their extra fields.
+fn local_headers(zip: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let starts = zip.windows(4).enumerate();
+    let starts = starts.filter(|(_, bytes)| bytes == b"PK\x03\x04");
+    let header = |at: usize| {
+        let length = |field: usize| usize::from(u16::from_le_bytes([zip[field], zip[field + 1]]));
+        let name = at + 30;
+        let extra = name + length(at + 26);
+        (
+            String::from_utf8(zip[name..extra].to_vec()).unwrap(),
+            zip[extra..extra + length(at + 28)].to_vec(),
+        )
+    };
+    starts.map(|(at, _)| header(at)).collect()
+}
+
+/// Before an entry the extra field is JSON and nothing else, for clients that read a zip from its front.
+#[tokio::test]
+async fn the_header_before_a_zip_entry_has_bare_json() {
+    let hub = Hub::shared().await;
+    let tag = unique("zipped");
+    let (one, other) = (
+        hub.channel_with("zipped", &json!({"tags": [tag]})).await,
+        hub.channel_with("zipped", &json!({"tags": [tag]})).await,
+    );
+    let kind = r#"a/b;c="d\"e""#;
+    let typed = format!("Content-Type: {kind}\r\n");
+    let items = [(XML, "<a/>"), ("", "plain"), (&*typed, "two")];
+    let mut uris = bulk(&hub, &one, &items).await.expect(201).uris();
+    uris.push(hub.insert(&other, "untyped").await);
+    let kinds = [
+        Some("application/xml"),
+        Some("text/plain"),
+        Some(kind),
+        None,
+    ];
+    // Of a tag they are named by their keys alone, too.
+    for (of, wanted) in [
+        (format!("channel/{one}"), 0..3),
+        (format!("channel/{other}"), 3..4),
+        (format!("tag/{tag}"), 0..4),
+    ] {
+        let path = format!("/{of}/earliest/9?stable=false&bulk=true");
+        let ask = hub.ask(Method::GET, &path);
+        let zip = ask.header("accept", "application/zip").send().await;
+        let zip = zip.expect(200);
+        let wanted = uris[wanted.clone()].iter().zip(&kinds[wanted]);
+        let headers = local_headers(&zip.body);
+        assert_eq!(headers.len(), wanted.len(), "{path}");
+        for ((name, extra), (uri, kind)) in headers.iter().zip(wanted) {
+            assert_eq!(name, key_of(uri), "{path}");
+            let text = std::str::from_utf8(extra).unwrap();
+            let Some(kind) = kind else {
+                assert_eq!(text, "", "{path}");
+                continue;
+            };
+            assert!(
+                text.starts_with('{') && text.trim_end_matches(' ').ends_with('}'),
+                "{text:?}"
+            );
+            let json: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+            assert_eq!(json, json!({"contentType": kind}));
+        }
+    }
+}
+
+/// Where a bulk insert leads lists all that it has inserted, also if that is more than lists of a number
+/// of items have.
+#[tokio::test]
+async fn the_location_of_a_long_bulk_insert_lists_exactly_its_items() {
+    const COUNT: usize = 10_001;
+    let hub = Hub::shared().await;
+    let name = hub.channel("long").await;
+    let before = hub.insert(&name, "before").await;
+    let mut body = String::new();
+    for number in 0..COUNT {
+        write!(body, "--abc\r\n\r\n{number}\r\n").unwrap();
+    }
+    let path = format!("/channel/{name}/bulk");
+    let inserted = send(&hub, &path, "abc", body + "--abc--").await.expect(201);
+    let after = hub.insert(&name, "after").await;
+    let (uris, location) = (inserted.uris(), inserted.location());
+    assert_eq!(uris.len(), COUNT);
+    assert!(location.ends_with("/next/10001?stable=false"), "{location}");
+
+    let listed = hub.get(location).await.expect(200);
+    assert_eq!(listed.uris(), uris);
+    assert_eq!(listed.link("self").as_deref(), Some(location));
+    for (link, item) in [("next", &after), ("previous", &before)] {
+        let beside = hub.get(&listed.link(link).unwrap()).await.expect(200);
+        assert_eq!(beside.uris(), std::slice::from_ref(item), "{link}");
+    }
+    let descending = hub.get(&format!("{location}&order=descending")).await;
+    let descending = descending.expect(200).uris();
+    assert!(descending.iter().eq(uris.iter().rev()));
+
+    let contents = hub.get(&format!("{location}&bulk=true")).await.expect(200);
+    let text = contents.text();
+    let boundary = text.split_once("\r\n").unwrap().0;
+    let (parts, end) = text.rsplit_once(boundary).unwrap();
+    assert_eq!(end, "--");
+    let parts: Vec<&str> = parts.split(boundary).skip(1).collect();
+    assert_eq!(parts.len(), COUNT);
+    for (number, (part, uri)) in parts.iter().zip(&uris).enumerate() {
+        let (head, payload) = part.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Key: {uri}\r\n")), "{head}");
+        assert_eq!(payload, format!("{number}\r\n"));
+    }
+
+    // Another number is one like any other.
+    for (count, items) in [(COUNT + 1, 10_000), (10_000, 10_000), (3, 3)] {
+        let path = location.replace("/next/10001", &format!("/next/{count}"));
+        let listed = hub.get(&path).await.expect(200).uris();
+        assert_eq!(listed, uris[..items], "{count}");
+    }
+    // So is that number from another place.
+    let stamp = uris[0].strip_suffix("000000").unwrap();
+    let path = format!("{stamp}000000/next/{COUNT}?stable=false");
+    assert_eq!(hub.get(&path).await.expect(200).uris(), uris[1..]);
 }
 
 /// However many items a list has, they go out as they are read.

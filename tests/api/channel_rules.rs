@@ -80,8 +80,8 @@ async fn what_is_allowed_is_normalised() {
         (json!({"tags": twenty}), json!({"tags": twenty})),
         (json!({"tags": ["a:b-9"]}), json!({"tags": ["a:b-9"]})),
         (
-            json!({"replicationSource": "http://h/channel/x", "tags": ["z"]}),
-            json!({"replicationSource": "http://h/channel/x", "tags": ["replicated", "z"]}),
+            json!({"replicationSource": " ", "tags": ["replicated", "z"]}),
+            json!({"replicationSource": "", "tags": ["z"]}),
         ),
         (json!({"storage": "both"}), json!({"storage": "BOTH"})),
         (json!({"storage": "Single"}), json!({"storage": "SINGLE"})),
@@ -171,6 +171,13 @@ async fn what_is_not_allowed_is_400_and_named() {
         (json!({"tags": ["a b"]}), "tags"),
         (json!({"tags": [5]}), "tags"),
         (json!({"tags": "a"}), "tags"),
+        // Until channels of other hubs are copied.
+        (
+            json!({"replicationSource": "http://h/channel/x"}),
+            "replicationSource",
+        ),
+        (json!({"replicationSource": "no URL"}), "replicationSource"),
+        (json!({"replicationSource": 5}), "replicationSource"),
         (json!({"storage": "TAPE"}), "storage"),
         (json!({"storage": 5}), "storage"),
         (json!({"protect": true}), "owner"),
@@ -184,7 +191,7 @@ async fn what_is_not_allowed_is_400_and_named() {
     nameless.expect_error(400, "name");
     // The tags that the hub adds count.
     let twenty: Vec<String> = (0..20).map(|n| format!("t{n}")).collect();
-    let sent = json!({"tags": twenty, "replicationSource": "http://h/channel/x"});
+    let sent = json!({"tags": twenty, "mutableTime": "2024-05-01"});
     create(&hub, &sent).await.expect_error(400, "tags");
     // In a path, too.
     for name in [long.as_str(), "a.b", "a%20b", "%20"] {
@@ -226,6 +233,10 @@ fn faults() -> Vec<(&'static str, Map<String, Value>)> {
             "description",
             fault(json!({"description": "x".repeat(1025)})),
         ),
+        (
+            "replicationSource",
+            fault(json!({"replicationSource": "http://h/channel/x"})),
+        ),
         ("tags", fault(json!({"tags": ["a_b"]}))),
         ("storage", fault(json!({"storage": "TAPE"}))),
         ("owner", fault(json!({"protect": true, "owner": ""}))),
@@ -266,8 +277,7 @@ async fn updates_keep_the_rules() {
     let limited = json!({"maxItems": 9});
     let full = json!({
         "owner": "o", "description": "d", "ttlDays": 7, "tags": ["t"], "storage": "BOTH",
-        "replicationSource": "http://h/channel/x", "allowZeroBytes": true,
-        "secondaryMetricsReporting": true,
+        "allowZeroBytes": true, "secondaryMetricsReporting": true,
     });
     // What was there, what is sent, and what comes of it, or the field that is refused.
     for (before, sent, after) in [
@@ -291,8 +301,14 @@ async fn updates_keep_the_rules() {
         ),
         (
             &full,
-            json!({"tags": []}),
-            Ok(json!({"tags": ["replicated"]})),
+            json!({"replicationSource": "http://h/channel/x"}),
+            Err("replicationSource"),
+        ),
+        (&full, json!({"tags": []}), Ok(json!({"tags": []}))),
+        (
+            &full,
+            json!({"tags": ["replicated", "historical"]}),
+            Ok(json!({"tags": []})),
         ),
         (&full, json!({"tags": null}), Err("tags")),
         (
@@ -342,7 +358,7 @@ async fn updates_keep_the_rules() {
         (
             &full,
             json!({"mutableTime": "2024-01-01", "ttlDays": 0, "storage": "SINGLE"}),
-            Ok(json!({"storage": "SINGLE", "tags": ["historical", "replicated", "t"]})),
+            Ok(json!({"storage": "SINGLE", "tags": ["historical", "t"]})),
         ),
         (&limited, json!({"maxItems": 5001}), Err("maxItems")),
         (

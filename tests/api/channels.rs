@@ -347,33 +347,6 @@ async fn status_leads_to_both_ends() {
 }
 
 #[tokio::test]
-async fn status_of_a_replicating_channel_leads_to_the_newest_item_of_its_source() {
-    let hub = Hub::shared().await;
-    let source = hub.channel("source").await;
-    let source_url = hub.url(&format!("/channel/{source}"));
-    let latest = async |name: &str, source: &str| {
-        let (path, config) = (
-            format!("/channel/{name}"),
-            json!({"replicationSource": source}),
-        );
-        let put = hub.send_json(Method::PUT, &path, &config).await;
-        put.expect(201);
-        let status = hub.get(&format!("/channel/{name}/status")).await;
-        status.expect(200).json()["_links"]["replicationSourceLatest"].clone()
-    };
-    let query = format!("{source_url}/latest");
-    let empty = json!({"href": query, "message": "channel is empty"});
-    assert_eq!(latest("replica_of_empty", &source_url).await, empty);
-    let items = hub.insert_many(&source, 2).await;
-    let found = json!({"href": items[1]});
-    assert_eq!(latest("replica_of_two", &source_url).await, found);
-    // Nobody listens there.
-    let nowhere = latest("replica_of_nobody", "http://127.0.0.1:1/channel/x").await;
-    assert_eq!(nowhere["href"], "http://127.0.0.1:1/channel/x/latest");
-    assert_eq!(nowhere["message"], "the replication source did not answer");
-}
-
-#[tokio::test]
 async fn changes_at_the_same_time_are_all_made() {
     let hub = Hub::shared().await;
     let at_once = async |method: Method, path: &str, bodies: Vec<Value>| {

@@ -79,8 +79,8 @@ async fn every_answer_has_the_common_headers() {
 #[tokio::test]
 async fn what_is_no_json_is_called_json_where_json_is_expected() {
     let hub = Hub::shared().await;
-    let source = json!({"replicationSource": "http://other/channel/x"});
-    let copy = hub.channel_with("kinds", &source).await;
+    let guarded = json!({"protect": true, "owner": "me"});
+    let guarded = hub.channel_with("kinds", &guarded).await;
     let full = json!({"allowZeroBytes": false});
     let full = hub.channel_with("kinds", &full).await;
     for (method, path, status) in [
@@ -94,7 +94,13 @@ async fn what_is_no_json_is_called_json_where_json_is_expected() {
             "/channel/nowhere/2024/01/01/00/00/00/000/a/next/1".to_owned(),
             404,
         ),
-        (Method::POST, format!("/channel/{copy}"), 403),
+        (Method::DELETE, "/channel/nowhere".to_owned(), 404),
+        (Method::DELETE, format!("/channel/{guarded}"), 403),
+        (Method::DELETE, "/internal/channel/nowhere".to_owned(), 404),
+        (Method::PUT, "/internal/time/local".to_owned(), 403),
+        (Method::PUT, "/internal/time/remote".to_owned(), 403),
+        (Method::POST, "/internal/shutdown".to_owned(), 403),
+        (Method::POST, "/internal/shutdown/resetLock".to_owned(), 403),
         (Method::POST, format!("/channel/{full}"), 400),
     ] {
         let answer = hub.ask(method, &path).send().await.expect(status);

@@ -98,6 +98,25 @@ async fn a_document_belongs_to_its_channel() {
 }
 
 #[tokio::test]
+async fn a_document_has_at_most_a_million_bytes() {
+    // Whatever configurations may have; and where the channels are kept in ZooKeeper, it takes that much.
+    let hub = Hub::shared().await;
+    let name = hub.channel("long").await;
+    let path = format!("/channel/{name}/doc");
+    let put = |length: usize| {
+        let ask = hub.ask(Method::PUT, &path).body("x".repeat(length));
+        ask.send()
+    };
+    let error = put(1_000_001).await.expect_error(413, "body");
+    assert_eq!(error["rule"], "at most 1000000 bytes");
+    hub.get(&path).await.expect_empty(404);
+    let text = "x".repeat(1_000_000);
+    put(text.len()).await.expect_text(200, &text);
+    put(1_000_001).await.expect(413);
+    hub.get(&path).await.expect_text(200, &text);
+}
+
+#[tokio::test]
 async fn a_document_is_text_of_limited_length() {
     let hub = Setup::new()
         .set("LIMITS_CONFIG_BYTES", "1KiB")

@@ -503,13 +503,33 @@ impl Hub {
         answer.location().to_owned()
     }
 
-    /// Inserts that many items, one after the other; gives their URLs.
+    /// Inserts that many items, one after the other; gives their URLs. Of the hubs that tests share they
+    /// are stable then.
     pub async fn insert_many(&self, channel: &str, count: usize) -> Vec<String> {
         let mut urls = Vec::with_capacity(count);
         for number in 0..count {
             urls.push(self.insert(channel, format!("item {number}")).await);
         }
+        if let Some(last) = urls.last() {
+            self.is_stable(last).await;
+        }
         urls
+    }
+
+    /// Waits until the newest item of a channel is stable, which in a cluster takes some milliseconds.
+    pub async fn is_stable(&self, newest: &str) {
+        if self.process.child.lock().unwrap().is_some() {
+            // Alone, it is the moment it is acknowledged, or is not to be.
+            return;
+        }
+        let (own, _) = newest.split_at(newest.len() - key_of(newest).len());
+        let latest = format!("{own}latest");
+        soon("an item is stable", async {
+            while self.get(&latest).await.header("location") != Some(newest) {
+                tokio::time::sleep(LOOK).await;
+            }
+        })
+        .await;
     }
 
     /// A connection of its own.

@@ -18,6 +18,7 @@ async fn an_insert_after_another_has_a_greater_key() {
         assert!(*url > *last, "{url} after {last}");
         last = url;
     }
+    hub.is_stable(&last).await;
     let listed = hub.get(&format!("/channel/{name}/latest/999")).await.uris();
     assert_eq!(listed.len(), 300);
     assert!(listed.is_sorted());
@@ -60,6 +61,7 @@ async fn many_writers_lose_and_mix_up_nothing() {
     let sorted: BTreeSet<String> = written.iter().cloned().collect();
     assert_eq!(sorted.len(), WRITERS * EACH, "some keys are the same");
     let sorted: Vec<String> = sorted.into_iter().collect();
+    hub.is_stable(sorted.last().unwrap()).await;
     for path in ["latest/9999", "earliest/9999", "latest/9999?stable=false"] {
         let listed = hub.get(&format!("/channel/{name}/{path}")).await.uris();
         assert!(listed == sorted, "{path} lists {} items", listed.len());

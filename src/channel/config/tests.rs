@@ -21,6 +21,8 @@ const ONE: &str = "Only one of ttlDays, maxItems and mutableTime can be defined"
 const SINGLE: &str = "storage must be SINGLE when mutableTime is set";
 const TAGS: &str =
     "tags must be at most 20, with historical and replicated where the hub adds them";
+const SOURCE: &str =
+    "replicationSource must be \"\": this hub does not copy channels of other hubs yet";
 
 fn parse(body: &Value) -> Result<ConfigUpdate, ConfigError> {
     ConfigUpdate::parse(body.to_string().as_bytes())
@@ -36,8 +38,23 @@ fn put(path_name: &str, body: &Value) -> Result<ChannelConfig, ConfigError> {
     create(&parse(body)?, Some(path_name), &DEFAULTS, NOW)
 }
 
+/// A channel that was created with a body; with a `replicationSource`, which no request may set yet, it
+/// is one that has it already.
 fn channel(body: &Value) -> ChannelConfig {
-    put("orders", body).unwrap_or_else(|error| panic!("{body}: {error}"))
+    let mut fields = body.clone();
+    let source = (fields.as_object_mut()).and_then(|fields| fields.remove("replicationSource"));
+    let config = put("orders", &fields).unwrap_or_else(|error| panic!("{body}: {error}"));
+    match source {
+        Some(source) => copy_of(source.as_str().unwrap(), config),
+        None => config,
+    }
+}
+
+/// The same channel as the copy of another one.
+fn copy_of(source: &str, mut config: ChannelConfig) -> ChannelConfig {
+    source.clone_into(&mut config.replication_source);
+    config.tags.insert("replicated".to_owned());
+    config
 }
 
 /// What PUT or PATCH makes of a body, on a channel created with another one.
@@ -66,10 +83,11 @@ fn a_channel_is_shown_with_every_field() {
     let full = json!({
         "name": "Orders_2-x", "allowZeroBytes": false, "secondaryMetricsReporting": true,
         "description": " of ours ", "mutableTime": "2024-05-01T08:00:00", "owner": "us",
-        "protect": true, "replicationSource": "http://h/channel/o", "tags": ["b", "B", "a:1"],
+        "protect": true, "tags": ["b", "B", "a:1"],
     });
+    let full = copy_of("http://h/channel/o", post(&full).unwrap());
     assert_eq!(
-        Value::Object(post(&full).unwrap().to_json()),
+        Value::Object(full.to_json()),
         json!({
             "name": "Orders_2-x", "allowZeroBytes": false, "secondaryMetricsReporting": true,
             "creationDate": "2024-05-01T09:15:00.123Z", "description": " of ours ", "maxItems": 0,
@@ -229,11 +247,6 @@ fn protection_holds_back_those_who_are_elsewhere() {
         (&counted, json!({"maxItems": 10}), None),
         (&kept, json!({"keepForever": false}), Some("keepForever")),
         (&copied, json!({"replicationSource": ""}), Some("tags")),
-        (
-            &copied,
-            json!({"replicationSource": "http://h/channel/y"}),
-            Some("replicationSource"),
-        ),
         // So it is with the change that turns it on.
         (&open, json!({"protect": true}), None),
         (
@@ -258,6 +271,20 @@ fn protection_holds_back_those_who_are_elsewhere() {
             "{body}"
         );
     }
+}
+
+#[test]
+fn protection_keeps_a_source() {
+    let before = channel(&json!({"owner": "o", "protect": true}));
+    let mut before = copy_of("http://h/channel/x", before);
+    before.tags.clear();
+    let update = parse(&json!({"replicationSource": ""})).unwrap();
+    let refused = merge(&before, &update, NOW).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Forbidden);
+    // Not for the tag that goes with it.
+    assert_eq!(refused.field(), Some("replicationSource"));
+    let cleared = merge(&before, &update.by_local(true), NOW).unwrap();
+    assert_eq!(cleared.replication_source, "");
 }
 
 #[test]
@@ -317,6 +344,7 @@ fn long_values_are_not_sent_back() {
         json!({"name": "a", "owner": long}),
         json!({"name": "a", "description": long}),
         json!({"name": "a", "mutableTime": long}),
+        json!({"name": "a", "replicationSource": long}),
         json!({"name": "a", "mutableTime": long, "ttlDays": 1}),
         json!({"name": "a", "storage": long}),
         json!({"name": "a", "storage": long, "mutableTime": "2024-01-01"}),

@@ -57,6 +57,7 @@ async fn codings_are_undone() {
     raw.write_all(text).unwrap();
     let raw = raw.finish().unwrap();
     assert_eq!(&read_full(&raw, Coding::Deflate).await.unwrap()[..], text);
+    assert_eq!(&read_full(b"", Coding::Gzip).await.unwrap()[..], b"");
     let broken = read_full(b"no gzip", Coding::Gzip).await;
     assert_eq!(broken.unwrap_err(), BodyError::BadCoding { coding: "gzip" });
 }

@@ -446,3 +446,33 @@ fn moment(key: &ItemKey) -> DateTime {
     );
     moment.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::config::{ConfigUpdate, Defaults, create};
+    use crate::env::Millis;
+    use crate::spoke::ChannelId;
+
+    #[test]
+    fn an_entry_is_named_by_its_key_and_a_second_one_of_that_by_its_channel_too() {
+        let now = Millis::new(1_714_554_900_123);
+        let config = create(
+            &ConfigUpdate::default(),
+            Some("Orders"),
+            &Defaults::default(),
+            now,
+        );
+        let channel = Channel {
+            id: ChannelId(1),
+            version: 0,
+            config: config.unwrap(),
+            kept_from: ItemKey::MIN,
+        };
+        let key = ItemKey::first_of(now);
+        let named = |before| entry(&channel, &key, before);
+        assert_eq!(named(None), key.to_string());
+        assert_eq!(named(Some(key.successor())), key.to_string());
+        assert_eq!(named(Some(key)), format!("Orders/{key}"));
+    }
+}

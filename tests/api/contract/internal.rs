@@ -1,6 +1,7 @@
 //! Section 12: internal endpoints.
 
-use super::{check, is_cluster};
+use super::{check, check_at, is_cluster};
+use crate::harness::Setup;
 
 #[tokio::test]
 async fn pages() {
@@ -32,9 +33,11 @@ async fn pages() {
         "So are the milliseconds of a node that tells its own time."
             "GET /internal/time/millis" => 200 json(r##""#""##);
         "Whose time is told is for callers on the machine to choose."
-            "PUT /internal/time/remote" => 403 text("…");
+            "PUT /internal/time/remote" => 403
+            header("content-type", "application/json") text("…");
         "The choice of the own clock is, too."
-            "PUT /internal/time/local" => 403 text("…");
+            "PUT /internal/time/local" => 403
+            header("content-type", "application/json") text("…");
         "The page about requests has those that last, took longest and were last."
             "GET /internal/traces" => 200 keys("server servers active slowest recent") json(r##"{
                 "server": "http://{node}/internal/traces", "active": ["…",
@@ -46,16 +49,32 @@ async fn pages() {
         "The page about leaving says whose turn it is."
             "GET /internal/shutdown" => 200 keys("shutdownLock _links") json(r#"{"shutdownLock": "none"}"#);
         "Only callers on the machine make a node leave."
-            "POST /internal/shutdown" => 403 text("…");
+            "POST /internal/shutdown" => 403
+            header("content-type", "application/json") text("…");
         "By the short path as well."
-            "POST /shutdown" => 403 text("…");
+            "POST /shutdown" => 403
+            header("content-type", "application/json") text("…");
         "Or take its turn away."
-            "POST /internal/shutdown/resetLock" => 403 text("…");
+            "POST /internal/shutdown/resetLock" => 403
+            header("content-type", "application/json") text("…");
         "A forwarded call is not on the machine."
             "POST /internal/shutdown" header("host", "localhost:{port}") header("x-forwarded-for", "192.0.2.1")
             => 403 text("…");
     };
     check("12.1, worth keeping: pages", rows).await;
+}
+
+#[tokio::test]
+async fn another_clock() {
+    // A hub of its own: it remembers whose time it tells.
+    let hub = Setup::new().start().await;
+    let rows = rows! {
+        "A node that tells another one's time refers to that."
+            before_with("PUT /internal/time/remote", &[("host", "localhost:{port}")], "")
+            "GET /internal/time/millis" => 521 header("content-type", "application/json")
+            text("…internal/time/remote…");
+    };
+    check_at(&hub, &[], "12.1, worth keeping: time", rows).await;
 }
 
 #[tokio::test]
@@ -81,7 +100,8 @@ async fn channels() {
             channel(r#"{"protect": true, "owner": "me"}"#) before("DELETE /internal/channel/{channel}", "")
             "GET {own}?cached=false" => 404 empty();
         "One that is not there is 404, with a text."
-            "DELETE /internal/channel/{new}" => 404 text("…{new}…");
+            "DELETE /internal/channel/{new}" => 404 header("content-type", "application/json")
+            text("…{new}…");
         "Stale channels are listed, with when that was."
             "GET /internal/channel/stale/60" => 200 keys("_links stale") json(r#"{
                 "_links": {"self": {"href": "{base}/internal/channel/stale/60"}},
@@ -129,7 +149,7 @@ async fn what_clients_read() {
             "It alone is listed."
                 "GET /internal/deploy" => 200 json(r#"["{node}"]"#);
             "There is no other node to ask for the time."
-                "GET /internal/time/remote" => 500 text("…");
+                "GET /internal/time/remote" => 500 header("content-type", "application/json") text("…");
         });
     }
     check("12.2, what clients read", rows).await;

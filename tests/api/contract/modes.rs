@@ -34,6 +34,10 @@ async fn read_only() {
             "DELETE {own}" header("host", "localhost:{port}") => 403 text("…");
         "Or by the path for what is protected."
             "DELETE /internal/channel/{channel}" header("host", "localhost:{port}") => 403 text("…");
+        "It brings no channel down to a number of items."
+            "PATCH /internal/max-items/{channel}" => 403 header("content-type", "application/json") text("…");
+        "Also not for callers on its machine."
+            "PATCH /internal/max-items/{channel}" header("host", "localhost:{port}") => 403 text("…");
         "It takes no item."
             "POST {own}" body("y") => 403 text("…");
         "Nor several."
@@ -117,9 +121,11 @@ async fn protection_of_all_channels() {
         "By a provider as well."
             "POST /provider" header("channelName", "{new}") body("x") => 400 error("owner");
         "Callers from elsewhere delete none."
-            channel(r#"{"owner": "me", "protect": false}"#) "DELETE {own}" => 403 text("…");
+            channel(r#"{"owner": "me", "protect": false}"#) "DELETE {own}" => 403
+            header("content-type", "application/json") text("…");
         "Nor by the path for what is protected."
-            channel(r#"{"owner": "me"}"#) "DELETE /internal/channel/{channel}" => 403 text("…");
+            channel(r#"{"owner": "me"}"#) "DELETE /internal/channel/{channel}" => 403
+            header("content-type", "application/json") text("…");
         "Local ones do."
             channel(r#"{"owner": "me"}"#) "DELETE {own}" header("host", "localhost:{port}") => 202 empty();
     };

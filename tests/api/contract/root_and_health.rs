@@ -12,6 +12,12 @@ async fn root_and_health() {
                 "channel": {"href": "{base}/channel"}, "health": {"href": "{base}/health"},
                 "tag": {"href": "{base}/tag"}, "webhook": {"href": "{base}/webhook"},
                 "internal": {"href": "{base}/internal"}}}"#);
+        "So it does for Java's client by itself, which lists HTML and anything."
+            "GET /" header("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2") => 200
+            keys("_links") json(r#"{"_links": {"self": {"href": "{base}/"}}}"#);
+        "Browsers get a page."
+            "GET /" header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8") => 200
+            header("content-type", "text/html…") text("<!DOCTYPE html>…");
         "A node that can serve is healthy, and says since when."
             "GET /health" => 200 json(r##"{"healthy": true, "description": "OK",
                 "version": "{version}", "readOnly": false, "startTime": "…-…-…T…:…:….…Z",

@@ -50,6 +50,13 @@ async fn edges() {
             links("self next uris") json(r#"{"_links": {"next": {"href": "{base}/tag/{tag}/{third}/next/3"}}}"#);
         "None are an empty list at the oldest end."
             tagged(0) "GET /tag/{tag}/earliest/2" => 200 lists("");
+        "A trace says how a list came about, as that of a channel does."
+            tagged(2) "GET /tag/{tag}/earliest/1?trace=true" => 200 lists_with("first", "?tag={tag}")
+            keys("_links first id start millis trace")
+            json(r##"{"first": "{first}", "start": "…-…-…T…:…:….…Z", "millis": "#", "trace": ["…"]}"##);
+        "There is no first one in a list without items."
+            tagged(0) "GET /tag/{tag}/earliest/1?trace=true" => 200 lists("")
+            keys("_links first id start millis trace") json(r#"{"first": null, "start": "…"}"#);
         "There are no more than were asked for."
             tagged(5) "GET /tag/{tag}/earliest/1" => 200 lists_with("first", "?tag={tag}");
     };
@@ -72,6 +79,9 @@ async fn items() {
                 "previous": {"href": "{base}/tag/{tag}/{second}/previous/2"}}}"#);
         "So does one back."
             tagged(4) "GET /tag/{tag}/{fourth}/previous/2" => 200 lists_with("second third", "?tag={tag}");
+        "A trace of it starts with the time of the key."
+            tagged(2) "GET /tag/{tag}/{first}/next/2?trace=true" => 200 lists_with("second", "?tag={tag}")
+            json(r#"{"first": "{second}", "start": "{first.date}", "trace": ["…"]}"#);
         "An empty one is a list."
             tagged(1) "GET /tag/{tag}/{first}/next/2" => 200 lists("");
         "An item is had by its key, whichever channel has it, without its length."
@@ -113,6 +123,10 @@ async fn times() {
         "A unit leads to its period, with every parameter."
             tagged(0) "GET /tag/{tag}/time/day?stable=false&a=b" => 303
             location("{base}/tag/{tag}/…/…/…?stable=false&a=b");
+        "A trace of a period starts with it."
+            tagged(1) "GET /tag/{tag}/{first.second}?stable=false&trace=true" => 200
+            keys("_links first id start millis trace") lists_with("first", "?tag={tag}")
+            json(r#"{"first": "{first}", "start": "….000Z", "trace": ["…"]}"#);
         "Dates that are none are 400."
             "GET /tag/{tag}/2015/13/07" => 400 error("month");
     };

@@ -169,9 +169,19 @@ fn what_a_change_makes_of_a_channel() {
             json!({"replicationSource": "", "tags": ["x"]}),
         ),
         (
+            &full,
+            json!({"replicationSource": " "}),
+            json!({"replicationSource": "", "tags": ["x"]}),
+        ),
+        (
+            &full,
+            json!({"owner": "them"}),
+            json!({"replicationSource": "http://h/channel/o", "tags": ["replicated", "x"]}),
+        ),
+        (
             &json!({}),
-            json!({"replicationSource": "http://h/channel/o"}),
-            json!({"replicationSource": "http://h/channel/o", "tags": ["replicated"]}),
+            json!({"replicationSource": ""}),
+            json!({"replicationSource": "", "tags": []}),
         ),
         // Storage and protection.
         (
@@ -200,6 +210,7 @@ fn what_a_change_makes_of_a_channel() {
 fn what_a_change_cannot_do() {
     let twenty: Vec<_> = (10..30).map(|n| format!("t{n}")).collect();
     let twenty = json!({"tags": twenty});
+    let copied = json!({"replicationSource": "http://h/channel/o"});
     let historical = json!({"mutableTime": "2024-04-01"});
     let protected = json!({"protect": true, "owner": "us"});
     for (created, body, text) in [
@@ -243,11 +254,11 @@ fn what_a_change_cannot_do() {
             json!({"tags": null}),
             "tags must be a list of strings",
         ),
-        (
-            &twenty,
-            json!({"replicationSource": "http://h/channel/o"}),
-            TAGS,
-        ),
+        // No request names a source yet, not even the one that there is.
+        (&json!({}), copied.clone(), SOURCE),
+        (&copied, copied.clone(), SOURCE),
+        (&json!({}), json!({"replicationSource": " x"}), SOURCE),
+        (&copied, twenty.clone(), TAGS),
         (
             &twenty,
             json!({"keepForever": true, "mutableTime": "2024-05-01", "storage": "SINGLE"}),

@@ -123,10 +123,6 @@ fn what_a_new_channel_becomes() {
         ),
         // Replication.
         (
-            json!({"replicationSource": " http://h/channel/o "}),
-            json!({"replicationSource": "http://h/channel/o", "tags": ["replicated"]}),
-        ),
-        (
             json!({"replicationSource": " "}),
             json!({"replicationSource": "", "tags": []}),
         ),

@@ -100,10 +100,8 @@ fn what_a_new_channel_cannot_be() {
         (json!({"tags": ["ä"]}), TAG),
         (json!({"tags": twenty_one}), TAGS),
         (json!({"tags": twenty, "mutableTime": "2024-05-01"}), TAGS),
-        (
-            json!({"tags": twenty, "replicationSource": "http://h/channel/o"}),
-            TAGS,
-        ),
+        (json!({"replicationSource": "http://h/channel/o"}), SOURCE),
+        (json!({"replicationSource": " no URL "}), SOURCE),
         (
             json!({"replicationSource": false}),
             "replicationSource must be a string",

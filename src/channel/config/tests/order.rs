@@ -39,6 +39,7 @@ fn broken_rules() -> Vec<(Value, &'static str)> {
             json!({"description": "d".repeat(1025)}),
             "description must be at most 1024 characters long",
         ),
+        (json!({"replicationSource": "http://h/channel/o"}), SOURCE),
         (
             json!({"tags": ["a b"]}),
             "tags must be 1 to 48 characters each, of A-Z, a-z, 0-9, : and -",

@@ -73,7 +73,11 @@ fn likely(field: &'static str) -> BoxedStrategy<Value> {
             1 => texts(&["historical", "replicated", "a_b", ""]).prop_map(|tag| json!([tag])),
         ]
         .boxed(),
-        "replicationSource" => texts(&["", " ", "http://h/channel/o", "not a url"]),
+        "replicationSource" => prop_oneof![
+            8 => texts(&["", " "]),
+            1 => texts(&["http://h/channel/o", "not a url"]),
+        ]
+        .boxed(),
         "storage" => texts(&["SINGLE", "single", "BATCH", "both", "", "HEAP"]),
         _ => prop_oneof![
             any::<bool>().prop_map(Value::from),
@@ -132,6 +136,17 @@ fn any_channel() -> impl Strategy<Value = ChannelConfig> {
             let changed = parse(body).and_then(|update| merge(&config, &update, NOW));
             changed.unwrap_or(config)
         })
+    })
+}
+
+/// Any channel, or one that is the copy of another already.
+fn any_channel_or_copy() -> impl Strategy<Value = ChannelConfig> {
+    (any_channel(), prop::bool::weighted(0.2)).prop_map(|(config, copies)| {
+        if copies && config.tags.len() < ChannelConfig::TAGS_MAX {
+            copy_of("http://h/channel/o", config)
+        } else {
+            config
+        }
     })
 }
 
@@ -206,6 +221,7 @@ proptest! {
             Ok(config) => {
                 check(&config, NOW)?;
                 prop_assert_eq!(config.creation_date, NOW);
+                prop_assert_eq!(&config.replication_source, "");
                 let named = name_of(&update, path_name).unwrap();
                 prop_assert_eq!(config.name.as_str(), named.as_str());
             }
@@ -217,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn every_change_keeps_the_rules(before in any_channel(), body in body(), later in 0i64..5) {
+    fn every_change_keeps_the_rules(before in any_channel_or_copy(), body in body(), later in 0i64..5) {
         check(&before, NOW)?;
         let Ok(update) = parse(&body) else { return Ok(()) };
         let now = NOW.plus(later);
@@ -226,6 +242,11 @@ proptest! {
                 check(&after, now)?;
                 prop_assert_eq!(after.name.as_str(), before.name.as_str());
                 prop_assert_eq!(after.creation_date, before.creation_date);
+                // Sources are only taken away.
+                prop_assert!(
+                    after.replication_source.is_empty()
+                        || after.replication_source == before.replication_source
+                );
                 if let (Some(old), Some(new)) = (before.mutable_time, after.mutable_time) {
                     prop_assert!(new <= old);
                 }
@@ -238,7 +259,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_made_twice_is_made_once(before in any_channel(), body in body()) {
+    fn a_change_made_twice_is_made_once(before in any_channel_or_copy(), body in body()) {
         let Ok(update) = parse(&body) else { return Ok(()) };
         if let Ok(once) = merge(&before, &update, NOW) {
             same(&merge(&once, &update, NOW).unwrap(), &once)?;
@@ -255,12 +276,12 @@ proptest! {
     }
 
     #[test]
-    fn an_empty_change_changes_nothing(config in any_channel()) {
+    fn an_empty_change_changes_nothing(config in any_channel_or_copy()) {
         same(&merge(&config, &ConfigUpdate::default(), NOW).unwrap(), &config)?;
     }
 
     #[test]
-    fn what_is_stored_is_read_back(config in any_channel()) {
+    fn what_is_stored_is_read_back(config in any_channel_or_copy()) {
         let stored = serde_json::to_vec(&config).unwrap();
         same(&serde_json::from_slice(&stored).unwrap(), &config)?;
     }
@@ -274,7 +295,10 @@ fn requests_of_every_kind_are_tried() {
     let mut seen = [0usize; 9];
     for _ in 0..1_000 {
         let body = body().new_tree(&mut runner).unwrap().current();
-        let before = any_channel().new_tree(&mut runner).unwrap().current();
+        let before = any_channel_or_copy()
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
         let created = put("orders", &body);
         let changed = parse(&body).and_then(|update| merge(&before, &update, NOW));
         for (count, hit) in seen.iter_mut().zip([
