@@ -69,6 +69,8 @@ pub struct Writes {
 /// The pause before the coordinators are tried once more.
 const AGAIN: Duration = Duration::from_millis(20);
 const AGAIN_MAX: Duration = Duration::from_millis(500);
+/// How long a change of a channel may take to be told to all members.
+const TOLD: Duration = Duration::from_secs(1);
 /// How often a coordinator is looked after that has not answered yet.
 const LOOK: Duration = Duration::from_millis(100);
 /// A payload of more bytes than this is large.
@@ -160,6 +162,7 @@ impl Writes {
         // With an idempotency key an earlier request may have been tried elsewhere.
         let mut again = false;
         let mut pause = AGAIN;
+        let mut unknown_for = None;
         loop {
             let now = self.clock.now();
             let set = self.view.replica_set(&channel.name, now);
@@ -195,16 +198,22 @@ impl Writes {
                 }
             }
             if is_unknown {
-                match self.channels.fetch(&channel.name).await {
-                    Ok(None) => return Err(InsertError::Gone),
+                unknown_for = unknown_for.or(Some(Instant::now()));
+                let since = unknown_for.unwrap_or(until);
+                match self.standing(&channel, since, until).await {
+                    Some(None) => return Err(InsertError::Gone),
                     // Whatever was stored in the earlier one has gone with it.
-                    Ok(Some(newer)) if newer.id != channel.id => {
+                    Some(Some(newer)) if newer.id != channel.id => {
                         write_id = self.write_id(newer.id, idempotency_key);
                         channel = Channel::as_ref(&newer);
                         again = false;
+                        unknown_for = None;
+                        if Instant::now() < until {
+                            continue;
+                        }
                     }
                     // The coordinator has yet to hear of it; or nobody can be asked.
-                    Ok(Some(_)) | Err(_) => {}
+                    _ => {}
                 }
             }
             if full > 0 && said.is_none() && !again {
@@ -227,6 +236,24 @@ impl Writes {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AGAIN_MAX);
         }
+    }
+
+    /// What has become of a channel that a coordinator does not know, or not as the newest of its name:
+    /// `Some(None)` if it is gone, `None` if that is not known. A change is told within moments; where
+    /// nothing is heard of one, coordination is asked, once that takes longer.
+    async fn standing(
+        &self,
+        channel: &ChannelRef,
+        since: Instant,
+        until: Instant,
+    ) -> Option<Option<Arc<Channel>>> {
+        let known = self.channels.get(&channel.name);
+        let is_same = known.as_ref().is_some_and(|known| known.id == channel.id);
+        if !is_same || since.elapsed() < TOLD {
+            return Some(known);
+        }
+        let asked = tokio::time::timeout_at(until, self.channels.fetch(&channel.name)).await;
+        asked.ok()?.ok()
     }
 
     fn unavailable(&self, set: &[Member], said: Option<String>) -> InsertError {

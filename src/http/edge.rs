@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
+pub use watched::Received;
 use watched::{Answering, Watched, WatchedIo};
 
 use super::api::{Api, Origin, Surface};
@@ -64,13 +65,13 @@ pub trait Answers: Send + Sync + 'static {
     /// Answers one. It may be dropped half-way, when whoever asked goes away.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         origin: Origin,
     ) -> impl Future<Output = Response<ReplyBody>> + Send;
 }
 
 impl Answers for Api {
-    async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<ReplyBody> {
+    async fn answer(&self, request: Request<Received>, origin: Origin) -> Response<ReplyBody> {
         self.handle(request, origin).await
     }
 }
@@ -245,6 +246,7 @@ async fn converse<I, A>(
     let service = service_fn(move |request: Request<Incoming>| {
         let api = Arc::clone(&api);
         let answering = Answering::new(Arc::clone(&watched));
+        let request = request.map(|body| Received::new(body, Arc::clone(&watched)));
         async move {
             let reply = api.answer(request, origin).await;
             Ok::<_, Infallible>(reply.map(|body| answering.sending(body)))

@@ -338,18 +338,21 @@ async fn whole_bulk(
     };
     let query = Query {
         from: last,
-        to: Some(last.successor()),
+        to: Some(stamp.bulk_end()),
         direction: spoke::Direction::Ascending,
-        limit: PAGE,
+        limit: 2,
         stable: params.stable,
         epoch: epoch(params),
         whole: false,
     };
-    if page_of(call, channel, &query).await?.keys.is_empty() {
+    // There is such an item, and it is the last.
+    if page_of(call, channel, &query).await?.keys != [last] {
         return Ok(None);
     }
     let query = Query {
         from: first,
+        to: Some(last.successor()),
+        limit: PAGE,
         direction: match params.order {
             Order::Ascending => spoke::Direction::Ascending,
             Order::Descending => spoke::Direction::Descending,

@@ -103,6 +103,13 @@ impl ItemKey {
         Some((at, record(0)?, record(Suffix::BULK_MAX)?.successor()))
     }
 
+    /// The position behind all items that a bulk insert of this stamp can have.
+    pub fn bulk_end(&self) -> Self {
+        let record = self.bulk(Suffix::BULK_MAX);
+        let last = record.and_then(|record| record.last_of_record());
+        last.unwrap_or(*self).successor()
+    }
+
     /// The key of the last item of a bulk insert's record; `None` if it is no such record.
     fn last_of_record(&self) -> Option<Self> {
         self.suffix.bulk_count()?;

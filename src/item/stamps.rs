@@ -9,9 +9,10 @@ use super::key::ItemKey;
 use super::suffix::NodeSlot;
 use crate::env::Millis;
 
-/// How many milliseconds are remembered. Stamps of channels are no further apart than clocks may be; a
-/// stamp of a millisecond that is not remembered any more is given all the same.
-const REMEMBERED: usize = 4096;
+/// How many milliseconds are remembered: stamps of channels are no further apart than the clocks of any
+/// two nodes may be, twice (`cluster.max_skew_ms` is a minute at the most). What is not remembered any
+/// more is given all the same.
+const REMEMBERED: usize = 1 << 17;
 /// The bits of a counter; those above it tell the milliseconds apart that share a place.
 const COUNTER_BITS: u32 = 24;
 
@@ -129,7 +130,7 @@ mod tests {
     proptest! {
         #[test]
         fn none_is_given_twice_and_each_is_above_its_channel(
-            steps in prop::collection::vec((0usize..4, -20i64..20, 0i64..3), 1..300),
+            steps in prop::collection::vec((0usize..4, -60_000i64..60_000, 0i64..3), 1..300),
         ) {
             let stamps = Stamps::new(slot());
             let mut clock = Millis::new(1_700_000_000_000);

@@ -21,6 +21,8 @@ use crate::spoke::peers::{ChannelRef, GetAnswer};
 /// The most requests on their way to a member at a time, and the most items asked for by one.
 const FLYING: usize = 3;
 const BATCH: usize = 64;
+/// The most that are left out of those.
+const GROUNDED: usize = 8;
 /// The most questions that wait.
 const WAITING: usize = 16 * 1024;
 
@@ -30,6 +32,8 @@ type Outcome = Result<GetAnswer, PeerError>;
 struct Waiting {
     frame: Frame,
     answer: oneshot::Sender<Outcome>,
+    /// Whether it goes alone: together with others its answer was too much to be held.
+    alone: bool,
 }
 
 /// What waits.
@@ -37,6 +41,38 @@ struct Waiting {
 pub(super) struct Gets {
     waiting: VecDeque<Waiting>,
     flying: usize,
+    /// Requests that wait for room for their answers, or for these to come: they hold up no others.
+    grounded: usize,
+}
+
+/// A request that is left out of those that are on their way, for as long as this is there.
+pub(super) struct Grounded(Arc<Link>);
+
+impl Grounded {
+    /// Leaves out a request to that member; `None` if too many are.
+    pub(super) fn of(link: &Arc<Link>) -> Option<Self> {
+        let mut gets = link.gets.lock();
+        if gets.grounded >= GROUNDED {
+            return None;
+        }
+        gets.grounded += 1;
+        if gets.waiting.is_empty() {
+            gets.flying -= 1;
+        } else {
+            // Another one goes in its place.
+            tokio::spawn(send(Arc::clone(link)));
+        }
+        drop(gets);
+        Some(Self(Arc::clone(link)))
+    }
+}
+
+impl Drop for Grounded {
+    fn drop(&mut self) {
+        let mut gets = self.0.gets.lock();
+        gets.grounded -= 1;
+        gets.flying += 1;
+    }
 }
 
 /// Asks for an item.
@@ -50,7 +86,11 @@ pub(super) async fn get(link: &Arc<Link>, channel: &ChannelRef, key: &ItemKey) -
                 member: link.member.clone(),
             });
         }
-        gets.waiting.push_back(Waiting { frame, answer });
+        gets.waiting.push_back(Waiting {
+            frame,
+            answer,
+            alone: false,
+        });
         let begin = gets.flying < FLYING;
         gets.flying += usize::from(begin);
         begin
@@ -75,7 +115,9 @@ async fn send(link: Arc<Link>) {
             let mut gets = link.gets.lock();
             // Whoever gave up in the meantime does not want to know.
             gets.waiting.retain(|waiting| !waiting.answer.is_closed());
-            let count = gets.waiting.len().min(BATCH);
+            let together = gets.waiting.iter().take(BATCH);
+            let together = together.take_while(|waiting| !waiting.alone).count();
+            let count = together.max(1).min(gets.waiting.len());
             let batch: VecDeque<Waiting> = gets.waiting.drain(..count).collect();
             if batch.is_empty() {
                 gets.flying -= 1;
@@ -84,7 +126,12 @@ async fn send(link: Arc<Link>) {
             batch
         };
         let frames: Vec<Frame> = batch.iter().map(|waiting| waiting.frame.clone()).collect();
-        match ask(&link, frames).await {
+        let asked = tokio::select! {
+            asked = ask(&link, frames) => asked,
+            // Nobody wants to know any more: what it would take is there for others.
+            () = all_closed(&mut batch) => continue,
+        };
+        match asked {
             Ok(answers) => {
                 for frame in answers {
                     let Some(waiting) = batch.pop_front() else {
@@ -100,12 +147,28 @@ async fn send(link: Arc<Link>) {
                     gets.waiting.push_front(waiting);
                 }
             }
+            // A small item is not to go without because it was asked for with large ones.
+            Err(PeerError::Overloaded { .. }) if batch.len() > 1 => {
+                let mut gets = link.gets.lock();
+                for waiting in batch.into_iter().rev() {
+                    gets.waiting.push_front(Waiting {
+                        alone: true,
+                        ..waiting
+                    });
+                }
+            }
             Err(error) => {
                 for waiting in batch {
                     let _ = waiting.answer.send(Err(error.clone()));
                 }
             }
         }
+    }
+}
+
+async fn all_closed(batch: &mut VecDeque<Waiting>) {
+    for waiting in batch {
+        waiting.answer.closed().await;
     }
 }
 

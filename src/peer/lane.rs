@@ -153,7 +153,7 @@ async fn send(link: Arc<Link>) {
     }
 }
 
-async fn deliver(link: &Link, frames: Vec<Frame>, answers: Vec<oneshot::Sender<Outcome>>) {
+async fn deliver(link: &Arc<Link>, frames: Vec<Frame>, answers: Vec<oneshot::Sender<Outcome>>) {
     let patience = link.carrier.settings.append_timeout;
     let outcome = link.ask(Kind::Append, frames, patience).await;
     let outcome = outcome.and_then(|frames| {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::body::{Outgoing, take};
 use super::client::{Carrier, transfer};
-use super::gets::Gets;
+use super::gets::{Gets, Grounded};
 use super::identity::{HEAD, HEAD_MAC, REPLY_LENGTH, Refused};
 use super::kind::Kind;
 use super::lane::Lane;
@@ -188,7 +188,7 @@ impl Link {
     }
 
     /// Asks whether the member is there.
-    pub(super) async fn ping(&self) {
+    pub(super) async fn ping(self: &Arc<Self>) {
         // What it answers is taken up where all answers are.
         let _ = self
             .ask(Kind::Ping, Vec::new(), Kind::Ping.patience())
@@ -197,7 +197,7 @@ impl Link {
 
     /// Asks a question. Waits for nobody but this member, and not if it is known to be down.
     pub(super) async fn ask(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         frames: Vec<Frame>,
         patience: Duration,
@@ -258,7 +258,7 @@ impl Link {
     /// A member that has registered again since is asked again: it did not act on what was said to
     /// its former registration.
     async fn ask_twice(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         frames: Vec<Frame>,
         patience: Duration,
@@ -276,7 +276,7 @@ impl Link {
     }
 
     async fn ask_once(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         frames: Vec<Frame>,
         patience: Duration,
@@ -322,7 +322,7 @@ impl Link {
     /// Sends a question, and authenticates the answer: its head is waited for that long, and the rest
     /// again, with a second more for each so many bytes.
     async fn exchange(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         address: SocketAddr,
         frames: Vec<Frame>,
@@ -388,7 +388,7 @@ impl Link {
             .map_err(|_| Failure::Late)?
             .map_err(|untaken| Failure::NoAnswer(format!("no proper answer: {untaken:?}")))?;
         let body = match held {
-            Some(held) => held.of(body),
+            Some((share, _)) => share.of(body),
             None => body,
         };
         let malformed = |error: wire::Malformed| Failure::NoAnswer(error.to_string());
@@ -433,17 +433,18 @@ impl Link {
     /// Waits for room for an answer of that many bytes, where it is of items, which clients may take
     /// their time with.
     async fn held(
-        &self,
+        self: &Arc<Self>,
         kind: Kind,
         length: usize,
         patience: Duration,
-    ) -> Result<Option<Share>, Failure> {
+    ) -> Result<Option<(Share, Option<Grounded>)>, Failure> {
         if kind != Kind::Get || length <= LARGE {
             return Ok(None);
         }
+        let grounded = Grounded::of(self);
         let answers = &self.carrier.settings.answers;
         let held = answers.wait(length as u64, patience).await;
-        held.map(Some).map_err(|full| {
+        held.map(|share| Some((share, grounded))).map_err(|full| {
             let reason = format!("this node holds too much for its clients: {full}");
             Failure::Refused(Refused::Overloaded, reason)
         })

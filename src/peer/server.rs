@@ -11,7 +11,6 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
@@ -23,7 +22,7 @@ use super::wire::{self, Frame, Malformed};
 use crate::cluster::RingService;
 use crate::http::api::{Origin, Surface};
 use crate::http::body::ReplyBody;
-use crate::http::edge::{Answers, Edge, EdgeLimits};
+use crate::http::edge::{Answers, Edge, EdgeLimits, Received};
 use crate::spoke::peers::{PeerService, Refusal};
 
 /// The longest that the next part of a body may take.
@@ -54,7 +53,10 @@ pub struct PeerServer {
     replica: Arc<dyn PeerService>,
     rings: Arc<dyn RingService>,
     body_max: usize,
-    permits: Arc<Semaphore>,
+    /// The bytes of requests, and of replies: members that take their time with these keep none from
+    /// asking.
+    requests: Arc<Semaphore>,
+    replies: Arc<Semaphore>,
 }
 
 impl PeerServer {
@@ -67,12 +69,14 @@ impl PeerServer {
     ) -> Arc<Self> {
         let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX / 2);
         let permits = bytes(limits.inflight_bytes).div_ceil(PERMIT_BYTES);
+        let permits = permits.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             identity,
             replica,
             rings,
             body_max: bytes(limits.item_bytes).saturating_add(MESSAGE_MAX),
-            permits: Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS))),
+            requests: Arc::new(Semaphore::new(permits)),
+            replies: Arc::new(Semaphore::new(permits)),
         })
     }
 
@@ -98,14 +102,6 @@ impl PeerServer {
         edge.serve(self, clock, stop).await;
     }
 
-    /// Takes that many bytes of those that may be held.
-    fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Objection> {
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| (Refused::Overloaded, "too many bytes are held".to_owned()))
-    }
-
     /// Whether a request may be taken, and the bytes for it.
     fn admit(
         &self,
@@ -122,7 +118,7 @@ impl PeerServer {
             let reason = format!("a request of {} bytes, of at most {max}", caller.body);
             return Err((Refused::TooLarge, reason));
         }
-        let share = self.share(caller.body)?;
+        let share = share(&self.requests, caller.body)?;
         Ok((caller, share))
     }
 
@@ -131,7 +127,7 @@ impl PeerServer {
         &self,
         kind: Kind,
         authentic: &Authentic,
-        body: Incoming,
+        body: Received,
     ) -> Result<Vec<Frame>, Objection> {
         let (caller, share) = match self.admit(kind, authentic) {
             Ok(admitted) => admitted,
@@ -297,10 +293,10 @@ impl PeerServer {
         };
         let length: usize = frames.iter().map(Frame::len).sum();
         // What was done must not be answered by a refusal; and those answers are small.
-        let mut share = None;
+        let mut held = None;
         if !kind.changes() {
-            match self.share(length) {
-                Ok(held) => share = Some(held),
+            match share(&self.replies, length) {
+                Ok(share) => held = Some(share),
                 Err(overloaded) => {
                     frames.clear();
                     objection = Some(overloaded);
@@ -317,7 +313,7 @@ impl PeerServer {
             Some(whole) => ReplyBody::Whole(whole),
             None => ReplyBody::Parts(Box::pin(futures_util::stream::iter(std::iter::from_fn(
                 move || {
-                    let _held = &share;
+                    let _held = &held;
                     signed.next().map(Ok)
                 },
             )))),
@@ -331,7 +327,7 @@ impl PeerServer {
 }
 
 impl Answers for PeerServer {
-    async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<ReplyBody> {
+    async fn answer(&self, request: Request<Received>, origin: Origin) -> Response<ReplyBody> {
         let (parts, body) = request.into_parts();
         let kind = match Kind::at(parts.uri.path()) {
             Some(kind) if parts.method == Method::POST => kind,
@@ -359,9 +355,16 @@ impl Answers for PeerServer {
     }
 }
 
+/// Takes that many of the bytes that may be held.
+fn share(held: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, Objection> {
+    let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+    let permits = Arc::clone(held).try_acquire_many_owned(permits);
+    permits.map_err(|_| (Refused::Overloaded, "too many bytes are held".to_owned()))
+}
+
 /// Lets a body come that nobody wants, for a while: a sender that is cut off in the middle of it
 /// would not see the refusal.
-async fn drain(mut body: Incoming) {
+async fn drain(mut body: Received) {
     let all = async { while let Some(Ok(_)) = body.frame().await {} };
     // Then it is cut off.
     let _ = tokio::time::timeout(DRAIN, all).await;

@@ -497,7 +497,7 @@ async fn the_header_before_a_zip_entry_has_bare_json() {
 /// of items have.
 #[tokio::test]
 async fn the_location_of_a_long_bulk_insert_lists_exactly_its_items() {
-    const COUNT: usize = 10_001;
+    const COUNT: usize = 10_002;
     let hub = Hub::shared().await;
     let name = hub.channel("long").await;
     let before = hub.insert(&name, "before").await;
@@ -510,7 +510,7 @@ async fn the_location_of_a_long_bulk_insert_lists_exactly_its_items() {
     let after = hub.insert(&name, "after").await;
     let (uris, location) = (inserted.uris(), inserted.location());
     assert_eq!(uris.len(), COUNT);
-    assert!(location.ends_with("/next/10001?stable=false"), "{location}");
+    assert!(location.ends_with("/next/10002?stable=false"), "{location}");
 
     let listed = hub.get(location).await.expect(200);
     assert_eq!(listed.uris(), uris);
@@ -537,15 +537,20 @@ async fn the_location_of_a_long_bulk_insert_lists_exactly_its_items() {
     }
 
     // Another number is one like any other.
-    for (count, items) in [(COUNT + 1, 10_000), (10_000, 10_000), (3, 3)] {
-        let path = location.replace("/next/10001", &format!("/next/{count}"));
+    for (count, items) in [
+        (COUNT + 1, 10_000),
+        (COUNT - 1, 10_000),
+        (10_000, 10_000),
+        (3, 3),
+    ] {
+        let path = location.replace("/next/10002", &format!("/next/{count}"));
         let listed = hub.get(&path).await.expect(200).uris();
         assert_eq!(listed, uris[..items], "{count}");
     }
     // So is that number from another place.
     let stamp = uris[0].strip_suffix("000000").unwrap();
     let path = format!("{stamp}000000/next/{COUNT}?stable=false");
-    assert_eq!(hub.get(&path).await.expect(200).uris(), uris[1..]);
+    assert_eq!(hub.get(&path).await.expect(200).uris(), uris[1..=10_000]);
 }
 
 /// However many items a list has, they go out as they are read.

@@ -1,5 +1,7 @@
 //! Inserting items: what is taken, what is refused, and what the answer says.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::Method;
 use serde_json::json;
@@ -230,7 +232,8 @@ async fn too_large_a_body_is_413_as_soon_as_that_is_known() {
 #[tokio::test]
 async fn a_client_that_sends_all_of_too_large_a_body_sees_that_it_is_413() {
     const MIB: usize = 1 << 20;
-    let hub = Setup::new().set("LIMITS_ITEM_BYTES", "40MiB").start().await;
+    let setup = Setup::new().set("LIMITS_ITEM_BYTES", "40MiB");
+    let hub = setup.set("HTTP_HEAD_TIMEOUT_MS", 500).start().await;
     let name = hub.channel("bounded").await;
     let part = vec![b'x'; MIB];
     for path in [format!("/channel/{name}/bulk"), format!("/channel/{name}")] {
@@ -241,7 +244,11 @@ async fn a_client_that_sends_all_of_too_large_a_body_sees_that_it_is_413() {
             75 * MIB
         ))
         .await;
-        for _ in 0..75 {
+        for number in 0..75 {
+            if number % 30 == 0 {
+                // A slow sender's: it takes longer in all than a head may.
+                tokio::time::sleep(Duration::from_millis(700)).await;
+            }
             raw.send(&part).await;
         }
         raw.answer().await.expect_error(413, "body");

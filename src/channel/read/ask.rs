@@ -72,6 +72,8 @@ impl Reads {
                 asking.push(self.ask_one(member, channel, key));
             }
             let answered = tokio::select! {
+                // Who was looked at late may find both: then nobody else needs to be asked.
+                biased;
                 answered = asking.next() => answered,
                 () = tokio::time::sleep(self.settings.hedge), if waiting.len() > 0 => {
                     next = waiting.next();

@@ -131,7 +131,7 @@ impl Share {
     }
 
     /// Shrinks to that many bytes.
-    pub(super) fn give_back_to(&mut self, bytes: u64) {
+    pub fn give_back_to(&mut self, bytes: u64) {
         let Some(surplus) = self.bytes.checked_sub(bytes) else {
             return;
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{EdgeLimits, LOOK};
@@ -140,6 +141,42 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.0.happened();
         self.0.requests.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A request's body, which counts as being answered for as long as anybody has it: one that nobody wants is
+/// read on after its answer, and what comes of it is no head.
+pub struct Received {
+    body: Incoming,
+    _answering: Answering,
+}
+
+impl Received {
+    pub(super) fn new(body: Incoming, watched: Arc<Watched>) -> Self {
+        Self {
+            body,
+            _answering: Answering::new(watched),
+        }
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

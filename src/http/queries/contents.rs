@@ -31,6 +31,8 @@ use crate::spoke::{StoredItem, StoredPayload};
 /// The most items that are read ahead, and the size in bytes from which on none is.
 const AHEAD: usize = 16;
 const SMALL: u64 = 64 * 1024;
+/// How large an item may be that is read whole, and not as it is sent, in bytes.
+const WHOLE: u64 = 1 << 20;
 /// About how much of an answer goes out at a time, in bytes.
 const PART: usize = 64 * 1024;
 /// The most entries of a zip: its directory is held until its end.
@@ -160,12 +162,14 @@ impl Feed {
     /// How many items to read at a time once one of that many bytes has come.
     fn widened(&mut self, size: u64) -> usize {
         let wider = (self.window * 2).min(AHEAD);
-        if size <= SMALL && self.room.cover(wider as u64 * SMALL).is_ok() {
-            wider
-        } else if size <= SMALL {
-            self.window
-        } else {
+        if size > SMALL {
+            self.room.give_back_to(0);
             1
+        } else if self.room.cover(wider as u64 * WHOLE).is_ok() {
+            // Any of those that come next may be as large.
+            wider
+        } else {
+            self.window
         }
     }
 }

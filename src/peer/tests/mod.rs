@@ -71,6 +71,9 @@ fn append(number: u64, payload: Bytes) -> AppendRequest {
     }
 }
 
+/// Items from this key on are small.
+const SMALL_FROM: ItemKey = ItemKey::first_of(Millis::new(1_000_000));
+
 /// What a member answers in these tests.
 #[derive(Default)]
 struct Scripted {
@@ -81,7 +84,7 @@ struct Scripted {
     staged: Mutex<Vec<usize>>,
     /// How long an append takes.
     delay: Mutex<Duration>,
-    /// What a `get` finds.
+    /// What a `get` finds; from [`SMALL_FROM`] on it finds little.
     payload: Mutex<Bytes>,
     /// Appends that were begun and are not answered yet.
     inside: AtomicUsize,
@@ -145,10 +148,15 @@ impl PeerService for Scripted {
         if key == ItemKey::MIN {
             return GetAnswer::Unknown(from.to_string());
         }
+        let payload = if key >= SMALL_FROM {
+            Bytes::from_static(b"small")
+        } else {
+            self.payload.lock().clone()
+        };
         GetAnswer::Found(PeerItem {
             key,
             pending: true,
-            body: body(3, self.payload.lock().clone()),
+            body: body(3, payload),
         })
     }
 

@@ -184,7 +184,13 @@ async fn answers_that_are_held_for_clients_are_bounded() {
         panic!("the first item was not found");
     };
     assert!(room.bytes() >= SIZE as u64);
-    // There is room for one of them: the next comes once somebody has let go of it.
+    // There is room for one of them: the next comes once somebody has let go of it. What is small, and
+    // is asked for with it, need not wait.
+    let small = ItemKey::first_of(SMALL_FROM.millis.plus(1));
+    let small = tokio::spawn({
+        let (client, b) = (Arc::clone(&client), b.clone());
+        async move { client.get(&b, channel(), small).await }
+    });
     let second = tokio::spawn({
         let (client, b) = (Arc::clone(&client), b.clone());
         async move { client.get(&b, channel(), key(2)).await }
@@ -199,6 +205,8 @@ async fn answers_that_are_held_for_clients_are_bounded() {
         matches!(refused, Err(PeerError::Overloaded { .. })),
         "{refused:?}"
     );
+    let small = small.await.unwrap();
+    assert!(matches!(small, Ok(GetAnswer::Found(_))), "{small:?}");
     // Who held it is no worse for that.
     assert_eq!(client.snapshot()[0].state, PeerState::Connected);
     let waiting = tokio::spawn({

@@ -103,13 +103,20 @@ impl Replica {
             return Ok(item.head.digest != digest);
         }
         // Committed by others' copies.
+        let mut silent = None;
         for member in place.others(key.millis) {
-            let answer = self.peers.get(&member, channel.clone(), key).await;
-            if let Ok(GetAnswer::Found(item)) = answer {
-                return Ok(item.body.digest != digest);
+            match self.peers.get(&member, channel.clone(), key).await {
+                Ok(GetAnswer::Found(item)) => return Ok(item.body.digest != digest),
+                Ok(GetAnswer::No | GetAnswer::Evicted) => {}
+                Ok(GetAnswer::Unknown(reason)) => silent = Some(reason),
+                Err(error) => silent = Some(error.to_string()),
             }
         }
-        Ok(false)
+        match silent {
+            // One of those may have it, with another payload.
+            Some(reason) => Err(WriteError::Unknown { reason }),
+            None => Ok(false),
+        }
     }
 
     /// Makes sure that a write which may have been tried before the channel's set of members changed
