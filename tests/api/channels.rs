@@ -265,6 +265,7 @@ async fn a_deleted_channel_is_gone_with_its_items() {
     let day = hub.get(&format!("{path}/time/day")).await.expect(303);
     assert_eq!(hub.get(day.location()).await.uris(), [""; 0]);
     let new = hub.insert(&name, "z").await;
+    hub.is_stable(&new).await;
     assert_eq!(hub.get(&format!("{path}/latest/9")).await.uris(), [new]);
 }
 

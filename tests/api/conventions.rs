@@ -115,6 +115,7 @@ async fn head_is_get_without_a_body() {
     let hub = Hub::shared().await;
     let channel = hub.channel("head").await;
     let item = hub.insert(&channel, vec![b'x'; 1000]).await;
+    hub.is_stable(&item).await;
     let item = hub.path_of(&item).to_owned();
     let (second, _) = item.rsplit_once('/').unwrap();
     hub.ask(Method::PUT, &format!("/channel/{channel}/doc"))
@@ -310,7 +311,7 @@ async fn one_connection_serves_many_requests() {
             body.len()
         )
     };
-    let get = format!("GET /channel/{channel}/latest HTTP/1.1\r\nHost: h\r\n\r\n");
+    let get = format!("GET /channel/{channel}/latest?stable=false HTTP/1.1\r\nHost: h\r\n\r\n");
     raw.send([post("a"), get.clone(), post("bc"), get].concat())
         .await;
     let first = raw.answer().await.expect(201).location().to_owned();

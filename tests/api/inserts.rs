@@ -89,7 +89,9 @@ async fn an_item_has_its_content_type_and_none_of_the_other_headers() {
         let ask = ask.header("content-type", malformed).body("x");
         ask.send().await.expect_error(400, "Content-Type");
     }
-    let listed = hub.get(&format!("/channel/{name}/latest/99")).await;
+    let listed = hub
+        .get(&format!("/channel/{name}/latest/99?stable=false"))
+        .await;
     assert_eq!(listed.uris().len(), 9, "what was refused was not stored");
 }
 
@@ -156,7 +158,9 @@ async fn a_channel_can_refuse_empty_items() {
     // What counts is what there is, not what its length says: it says nothing in chunks.
     ask().body("x").send().await.expect(201);
     chunks(&["", "y"]).send().await.expect(201);
-    let listed = hub.get(&format!("/channel/{name}/latest/9")).await;
+    let listed = hub
+        .get(&format!("/channel/{name}/latest/9?stable=false"))
+        .await;
     assert_eq!(listed.uris().len(), 2);
 }
 
@@ -200,7 +204,9 @@ async fn too_large_a_body_is_413_as_soon_as_that_is_known() {
         let error = refused.send().await.expect_error(413, "body");
         assert!(error["rule"].as_str().unwrap().contains("1000"), "{error}");
     }
-    let listed = hub.get(&format!("/channel/{name}/latest/9")).await;
+    let listed = hub
+        .get(&format!("/channel/{name}/latest/9?stable=false"))
+        .await;
     assert_eq!(listed.uris().len(), 3);
 
     // The length is enough to know: no byte of the body has to come first.
@@ -287,7 +293,7 @@ async fn chunks_may_have_extensions_and_trailers() {
     .await;
     raw.answer().await.expect(201);
     raw.send(format!(
-        "GET /channel/{name}/latest HTTP/1.1\r\nHost: h\r\n\r\n"
+        "GET /channel/{name}/latest?stable=false HTTP/1.1\r\nHost: h\r\n\r\n"
     ))
     .await;
     let latest = raw.answer().await.expect(303).location().to_owned();
@@ -313,7 +319,9 @@ async fn a_body_that_breaks_off_is_not_stored() {
         assert!(!answer.contains(" 201 "), "{answer}");
     }
     let only = hub.insert(&name, "whole").await;
-    let listed = hub.get(&format!("/channel/{name}/latest/9")).await;
+    let listed = hub
+        .get(&format!("/channel/{name}/latest/9?stable=false"))
+        .await;
     assert_eq!(listed.uris(), [only]);
 }
 

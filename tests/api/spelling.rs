@@ -21,9 +21,15 @@ async fn a_name_keeps_the_spelling_of_the_request_in_links() {
     assert!(item.starts_with(&format!("{}/", own(&loud))), "{item}");
     assert_eq!(inserted.link("channel"), Some(own(&loud)));
     assert_eq!(inserted.link("self"), Some(item.clone()));
-    let latest = hub.get(&format!("{path}/latest")).await.expect(303);
+    let latest = hub
+        .get(&format!("{path}/latest?stable=false"))
+        .await
+        .expect(303);
     assert_eq!(latest.location(), item);
-    let list = hub.get(&format!("{path}/latest/3")).await.expect(200);
+    let list = hub
+        .get(&format!("{path}/latest/3?stable=false"))
+        .await
+        .expect(200);
     assert_eq!(list.uris(), [item.as_str()]);
 
     // The stored spelling stays in the name and where a configuration was written.
