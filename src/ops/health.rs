@@ -205,7 +205,7 @@ impl Node {
             channels: self.channels.get().map_or(0, |c| c.len() as u64),
             clock_offset: reading.offset_millis as f64 / 1000.0,
             inflight_bytes: self.budgets.bodies.bytes(),
-            answer_bytes: self.budgets.answers.bytes(),
+            answer_bytes: self.budgets.answers.bytes() + self.budgets.ahead.bytes(),
             ready: self.is_healthy(),
         });
     }

@@ -56,7 +56,8 @@ impl Grounded {
             return None;
         }
         gets.grounded += 1;
-        if gets.waiting.is_empty() {
+        // No more go in their place than are to be on their way: they come back from here, too.
+        if gets.waiting.is_empty() || gets.flying > FLYING {
             gets.flying -= 1;
         } else {
             // Another one goes in its place.

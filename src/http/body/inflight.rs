@@ -17,8 +17,10 @@ pub struct Full;
 pub struct Budgets {
     /// The bytes of requests' bodies.
     pub bodies: Inflight,
-    /// The bytes of items that are read from other members, or read ahead, for answers.
+    /// The bytes of items that were read from other members, for answers.
     pub answers: Inflight,
+    /// The bytes that lists with contents read ahead. Apart from the answers that they wait for.
+    pub ahead: Inflight,
 }
 
 impl Budgets {
@@ -27,6 +29,7 @@ impl Budgets {
         Self {
             bodies: Inflight::new(bytes),
             answers: Inflight::new(bytes),
+            ahead: Inflight::new(bytes),
         }
     }
 }

@@ -133,7 +133,7 @@ impl Feed {
             source,
             reading: FuturesOrdered::new(),
             window: 1,
-            room: call.api.budgets.answers.share(),
+            room: call.api.budgets.ahead.share(),
             ended: false,
         }
     }
@@ -163,7 +163,8 @@ impl Feed {
     fn widened(&mut self, size: u64) -> usize {
         let wider = (self.window * 2).min(AHEAD);
         if size > SMALL {
-            self.room.give_back_to(0);
+            // Those that are being read are still to come.
+            self.room.give_back_to(self.reading.len() as u64 * WHOLE);
             1
         } else if self.room.cover(wider as u64 * WHOLE).is_ok() {
             // Any of those that come next may be as large.

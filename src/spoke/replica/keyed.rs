@@ -104,11 +104,14 @@ impl Replica {
         }
         // Committed by others' copies.
         let mut silent = None;
+        let now = self.clock.now();
         for member in place.others(key.millis) {
             match self.peers.get(&member, channel.clone(), key).await {
                 Ok(GetAnswer::Found(item)) => return Ok(item.body.digest != digest),
                 Ok(GetAnswer::No | GetAnswer::Evicted) => {}
                 Ok(GetAnswer::Unknown(reason)) => silent = Some(reason),
+                // What only those had is lost.
+                Err(_) if place.is_lost(&member, key.millis, now) => {}
                 Err(error) => silent = Some(error.to_string()),
             }
         }
