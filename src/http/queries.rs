@@ -315,6 +315,15 @@ pub(super) async fn neighbours(
     if format != ListFormat::Json {
         // An empty one has no links.
         let around = if keys.is_empty() { &[][..] } else { &around };
+        if params.inclusive && keys.contains(&from) {
+            let found = call.core.reads.item(&channel, &from).await;
+            let found =
+                found.map_err(|wrong| reply::query_error(&wrong, channel.config.name.as_str()))?;
+            // A start key is listed though there need be no such item, which then has no contents.
+            if found.is_none() {
+                keys.retain(|key| *key != from);
+            }
+        }
         return Ok(in_bulk(call, format, &channel, keys, &params, around));
     }
     Ok(list(call, own, &around, keys, &params, from.millis))

@@ -585,3 +585,36 @@ async fn long_lists_are_sent_as_they_are_read() {
         .uris();
     assert!(descending.iter().eq(uris.iter().rev()));
 }
+
+/// The start key of a list is listed also where there is no such item, which has no contents.
+#[tokio::test]
+async fn a_start_key_without_an_item_has_no_part() {
+    let hub = Hub::shared().await;
+    let kept = json!({"keepForever": true});
+    let name = hub.channel_with("inclusive", &kept).await;
+    let item = hub.insert(&name, "the item").await;
+    for (start, direction, listed) in [
+        (
+            format!("/channel/{name}/2024/10/3/15/25/52/165/zaSness"),
+            "next",
+            2,
+        ),
+        (
+            format!("/channel/{name}/2024/10/3/15/25/52/165/zaSness"),
+            "previous",
+            1,
+        ),
+        (hub.path_of(&item).to_owned(), "next", 1),
+    ] {
+        let path = format!("{start}/{direction}/3?inclusive=true&stable=false");
+        let json = hub.get(&path).await.expect(200);
+        assert_eq!(json.uris().len(), listed, "{path}");
+        let contents = hub.get(&format!("{path}&bulk=true")).await.expect(200);
+        let parts = contents.text().matches("Content-Key").count();
+        assert_eq!(parts, usize::from(direction == "next"), "{path}");
+        assert!(contents.text().ends_with("--"), "{path}");
+        let ask = hub.ask(Method::GET, &format!("{path}&bulk=true"));
+        let zip = ask.header("accept", "application/zip").send().await;
+        assert!(!zip.expect(200).body.is_empty(), "{path}");
+    }
+}
