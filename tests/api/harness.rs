@@ -497,35 +497,41 @@ impl Hub {
         self.ask(Method::POST, &path).body(body).send().await
     }
 
-    /// Inserts an item; gives its URL.
+    /// Inserts an item; gives its URL. Of the hubs that tests share it is stable then.
     pub async fn insert(&self, channel: &str, body: impl Into<reqwest::Body>) -> String {
         let answer = self.post(channel, body).await.expect(201);
-        answer.location().to_owned()
+        let location = answer.location().to_owned();
+        self.is_stable(&location).await;
+        location
     }
 
-    /// Inserts that many items, one after the other; gives their URLs. Of the hubs that tests share they
-    /// are stable then.
+    /// Inserts that many items, one after the other; gives their URLs.
     pub async fn insert_many(&self, channel: &str, count: usize) -> Vec<String> {
         let mut urls = Vec::with_capacity(count);
         for number in 0..count {
             urls.push(self.insert(channel, format!("item {number}")).await);
         }
-        if let Some(last) = urls.last() {
-            self.is_stable(last).await;
-        }
         urls
     }
 
-    /// Waits until the newest item of a channel is stable, which in a cluster takes some milliseconds.
-    pub async fn is_stable(&self, newest: &str) {
+    /// Waits until an item is stable, which in a cluster takes some milliseconds.
+    pub async fn is_stable(&self, item: &str) {
         if self.process.child.lock().unwrap().is_some() {
             // Alone, it is the moment it is acknowledged, or is not to be.
             return;
         }
-        let (own, _) = newest.split_at(newest.len() - key_of(newest).len());
+        let (own, key) = item.split_at(item.len() - key_of(item).len());
         let latest = format!("{own}latest");
         soon("an item is stable", async {
-            while self.get(&latest).await.header("location") != Some(newest) {
+            loop {
+                let answer = self.get(&latest).await;
+                // Or a later one, of somebody else.
+                if answer
+                    .header("location")
+                    .is_some_and(|url| key_of(url) >= key)
+                {
+                    return;
+                }
                 tokio::time::sleep(LOOK).await;
             }
         })
