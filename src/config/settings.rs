@@ -353,7 +353,8 @@ settings! {
         /// `item_bytes` bounds it as well.
         bulk_bytes: u64 = 120 * MIB, size(1, ITEM_MAX);
         /// The bodies that the node holds at any one time; beyond it the answer is 503, to be
-        /// tried again.
+        /// tried again. What it holds of other nodes' requests, of answers to them, of items read
+        /// from them, and of what lists read ahead, has this bound too, each by itself.
         inflight_bytes: u64 = 512 * MIB, size(1, TIB);
         /// The largest body that is JSON or Markdown for the hub itself, such as a channel's
         /// configuration. A document has no more than 1,000,000 bytes, whatever this is.

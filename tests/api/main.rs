@@ -21,6 +21,7 @@ mod channel_rules;
 mod channels;
 mod cli;
 mod coding;
+mod contents;
 mod contract;
 mod conventions;
 mod dates;
