@@ -4,6 +4,7 @@
 //! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `channel`, `http`, `peer`, `ops`. Only
 //! [`node`] and [`cli`] know all of them, and [`metric`] is for everybody.
 
+pub mod archive;
 pub mod channel;
 pub mod cli;
 pub mod cluster;

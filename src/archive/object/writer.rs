@@ -1,0 +1,171 @@
+//! Writing an object, block by block.
+
+use std::collections::HashMap;
+use std::io;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::index::{Block, Line, encode};
+use super::{Footer, HEAD_LEN, MAGIC, VERSION};
+use crate::item::ItemKey;
+use crate::spoke::ChannelId;
+
+/// How many bytes of payloads a block has before it is compressed: enough to compress well, and little
+/// enough to be read for one item. A larger item has a block of its own.
+pub const BLOCK: usize = 256 * 1024;
+/// How hard zstd tries.
+const LEVEL: i32 = 3;
+
+/// Makes an object out of the records of a channel, which come in the order of their keys.
+pub struct ObjectWriter {
+    channel: ChannelId,
+    /// What has been written and not been taken.
+    out: Vec<u8>,
+    /// How many bytes were taken.
+    taken: u64,
+    sum: Xxh3,
+    blocks: Vec<Block>,
+    types: Vec<String>,
+    type_numbers: HashMap<String, u32>,
+    lines: Vec<Line>,
+    items: u64,
+    /// The payloads of the block that is being filled.
+    open: Vec<u8>,
+}
+
+impl ObjectWriter {
+    /// An object of that channel without records.
+    pub fn new(channel: ChannelId) -> Self {
+        let mut out = Vec::with_capacity(BLOCK);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&channel.0.to_le_bytes());
+        debug_assert_eq!(out.len(), HEAD_LEN);
+        Self {
+            channel,
+            out,
+            taken: 0,
+            sum: Xxh3::new(),
+            blocks: Vec::new(),
+            types: Vec::new(),
+            type_numbers: HashMap::new(),
+            lines: Vec::new(),
+            items: 0,
+            open: Vec::new(),
+        }
+    }
+
+    /// Adds a record, whose key is above that of the one before.
+    ///
+    /// # Errors
+    /// If it does not compress, for want of memory.
+    pub fn push(
+        &mut self,
+        key: ItemKey,
+        content_type: Option<&str>,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        if !self.open.is_empty() && self.open.len() + payload.len() > BLOCK {
+            self.end_block()?;
+        }
+        let kind = content_type.map_or(0, |text| self.number_of(text));
+        self.lines.push(Line {
+            key,
+            kind,
+            block: self.blocks.len() as u32,
+            offset: self.open.len() as u64,
+            size: payload.len() as u64,
+            sum: xxh3_64(payload),
+        });
+        self.items += u64::from(key.count());
+        self.open.extend_from_slice(payload);
+        if self.open.len() >= BLOCK {
+            self.end_block()?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes were written, taken or not.
+    pub fn len(&self) -> u64 {
+        self.taken + self.out.len() as u64
+    }
+
+    /// Whether there are no records.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes what has been written so far.
+    pub fn take(&mut self) -> Bytes {
+        self.taken += self.out.len() as u64;
+        self.sum.update(&self.out);
+        std::mem::take(&mut self.out).into()
+    }
+
+    /// Ends the object: gives the rest of it.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub fn finish(mut self) -> io::Result<Bytes> {
+        self.end_block()?;
+        let index_at = self.len();
+        let plain = encode(&self.blocks, &self.types, &self.lines);
+        let index = compress(&plain)?;
+        self.out.extend_from_slice(&index);
+        self.sum.update(&self.out);
+        let footer = Footer {
+            channel: self.channel,
+            records: self.lines.len() as u64,
+            items: self.items,
+            index_at,
+            index_len: index.len() as u64,
+            index_size: plain.len() as u64,
+            index_sum: xxh3_64(&index),
+            object_sum: self.sum.digest(),
+        };
+        self.out.extend_from_slice(&footer.to_bytes());
+        Ok(self.out.into())
+    }
+
+    /// The number of a media type, counted from 1.
+    fn number_of(&mut self, text: &str) -> u32 {
+        if let Some(number) = self.type_numbers.get(text) {
+            return *number;
+        }
+        self.types.push(text.to_owned());
+        let number = self.types.len() as u32;
+        self.type_numbers.insert(text.to_owned(), number);
+        number
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        // One that has only records without bytes is a block all the same: they name it.
+        let named = self
+            .lines
+            .last()
+            .is_some_and(|line| line.block == self.blocks.len() as u32);
+        if !named {
+            return Ok(());
+        }
+        let at = self.len();
+        let frame = compress(&self.open)?;
+        self.out.extend_from_slice(&frame);
+        self.blocks.push(Block {
+            at,
+            len: frame.len() as u64,
+            size: self.open.len() as u64,
+        });
+        self.open.clear();
+        Ok(())
+    }
+}
+
+fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(bytes, LEVEL)
+}
