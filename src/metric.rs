@@ -196,6 +196,13 @@ pub struct Levels {
     pub ready: bool,
 }
 
+/// The archive's store was asked for something.
+pub fn archive_request(kind: &'static str, result: &'static str, took: Duration, bytes: u64) {
+    counter!("hub_archive_requests_total", "kind" => kind, "result" => result).increment(1);
+    counter!("hub_archive_bytes_total", "kind" => kind).increment(bytes);
+    histogram!("hub_archive_request_seconds", "kind" => kind).record(took);
+}
+
 /// Sets the gauges.
 pub fn levels(levels: &Levels) {
     gauge!("hub_spoke_stored_items").set(levels.items as f64);
@@ -271,6 +278,18 @@ pub fn describe(version: &'static str) {
     describe_gauge!(
         "hub_answer_bytes",
         "bytes of items held for answers: of other members, or read ahead"
+    );
+    describe_counter!(
+        "hub_archive_requests_total",
+        "requests to the archive's store"
+    );
+    describe_counter!(
+        "hub_archive_bytes_total",
+        "bytes of objects written and read"
+    );
+    describe_histogram!(
+        "hub_archive_request_seconds",
+        "requests to the archive's store"
     );
     describe_gauge!("hub_node_ready", "1 while the node can serve");
     describe_counter!("hub_peer_requests_total", "questions to other members");
