@@ -1,6 +1,6 @@
 //! The fuzz targets, on stable: what fuzzers have found so far, and a minute of random input.
 //!
-//! `FUZZ_SECONDS` sets how long each of the eight targets is fed random input (10).
+//! `FUZZ_SECONDS` sets how long each of the nine targets is fed random input (10).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -99,6 +99,11 @@ fn log() {
 #[test]
 fn index() {
     feed("index", hub::spoke::fuzzing::fuzz_index);
+}
+
+#[test]
+fn object() {
+    feed("object", hub::archive::object::fuzz);
 }
 
 #[test]

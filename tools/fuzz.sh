@@ -13,7 +13,7 @@ if [ -z "${RUSTC_BOOTSTRAP:-}" ] && ! rustup toolchain list 2>/dev/null | grep -
 fi
 toolchain=
 [ -n "${RUSTC_BOOTSTRAP:-}" ] || toolchain=+nightly
-for target in path config log index multipart forwarded accept channel; do
+for target in path config log index multipart forwarded accept channel object; do
     echo "== $target for $seconds s"
     # What is found goes beside the seeds that are kept; a crash is kept under fuzz/artifacts.
     mkdir -p "fuzz/found/$target"

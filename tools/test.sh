@@ -9,6 +9,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 cargo=${CARGO:-cargo}
 
 ./tools/need.sh zookeeper haproxy network dns python clients
+./tools/s3.sh install
 "$cargo" fmt --all --check
 # The hub itself first: the tests of cluster-tests start it as a process, and put it under faults.
 "$cargo" build --locked --package hub --features faults

@@ -40,6 +40,7 @@ pub mod network;
 pub mod process;
 pub mod random;
 pub mod rings;
+pub mod s3;
 pub mod scenarios;
 pub mod script;
 pub mod skew;

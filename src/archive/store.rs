@@ -20,7 +20,8 @@ use object_store::{
 };
 use thiserror::Error;
 
-pub use open::OpenError;
+pub use listing::Names;
+pub use open::{OpenError, Patience};
 
 /// How much of an object goes out at a time where it is not put at once, in bytes.
 const PART: usize = 8 << 20;
@@ -87,16 +88,6 @@ impl Store {
     pub fn in_memory() -> Self {
         Self {
             inner: Arc::new(object_store::memory::InMemory::new()),
-            pages: None,
-            root: Path::default(),
-        }
-    }
-
-    /// A store whose objects are those of another one, as it is told to answer.
-    #[cfg(test)]
-    pub fn of(inner: Arc<dyn ObjectStore>) -> Self {
-        Self {
-            inner,
             pages: None,
             root: Path::default(),
         }
@@ -285,6 +276,3 @@ fn counted<T>(kind: &'static str, began: Instant, result: &Result<T, StoreError>
     let result = if result.is_ok() { "ok" } else { "failed" };
     crate::metric::archive_request(kind, result, began.elapsed(), bytes);
 }
-
-#[cfg(test)]
-mod tests;

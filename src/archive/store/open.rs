@@ -65,11 +65,17 @@ impl Store {
     }
 
     /// The store of that URL: `s3://bucket/folder`, `gs://…`, `az://…`, or `file:///folder`. Credentials
-    /// and endpoints come from the environment, under the names of each cloud's own tools.
+    /// and endpoints come from variables like those of the environment, under the names that each
+    /// cloud's own tools read: `AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`, `AZURE_STORAGE_ACCOUNT_NAME`
+    /// and so on.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn of_url(text: &str, patience: Patience) -> Result<Self, OpenError> {
+    pub fn of_url(
+        text: &str,
+        variables: &[(String, String)],
+        patience: Patience,
+    ) -> Result<Self, OpenError> {
         let wrong = |reason: String| OpenError::Url {
             url: text.to_owned(),
             reason,
@@ -91,7 +97,12 @@ impl Store {
         // A store that is listed page by page is both.
         macro_rules! cloud {
             ($builder:expr) => {{
-                let builder = $builder.with_url(text).with_retry(retry);
+                let mut builder = $builder.with_url(text).with_retry(retry);
+                for (name, value) in variables {
+                    if let Ok(key) = name.to_ascii_lowercase().parse() {
+                        builder = builder.with_config(key, value);
+                    }
+                }
                 let store = Arc::new(builder.with_client_options(client).build().map_err(unfit)?);
                 Self {
                     inner: Arc::clone(&store) as Arc<dyn object_store::ObjectStore>,
@@ -101,9 +112,9 @@ impl Store {
             }};
         }
         Ok(match scheme {
-            ObjectStoreScheme::AmazonS3 => cloud!(AmazonS3Builder::from_env()),
-            ObjectStoreScheme::GoogleCloudStorage => cloud!(GoogleCloudStorageBuilder::from_env()),
-            ObjectStoreScheme::MicrosoftAzure => cloud!(MicrosoftAzureBuilder::from_env()),
+            ObjectStoreScheme::AmazonS3 => cloud!(AmazonS3Builder::new()),
+            ObjectStoreScheme::GoogleCloudStorage => cloud!(GoogleCloudStorageBuilder::new()),
+            ObjectStoreScheme::MicrosoftAzure => cloud!(MicrosoftAzureBuilder::new()),
             ObjectStoreScheme::Local => {
                 let folder = url.to_file_path();
                 let folder =

@@ -1,20 +1,44 @@
-//! Every store answers alike.
+//! The archive's stores: a folder, memory, and a server that speaks S3, which all answer alike.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use super::*;
+use std::time::Duration;
 
-/// Each store there is to ask here, with what says which.
-fn stores() -> Vec<(&'static str, Store, Option<tempfile::TempDir>)> {
+use bytes::Bytes;
+use cluster_tests::s3::S3;
+use hub::archive::store::{Created, OpenError, Patience, Store, Which};
+
+/// What a store lives on.
+enum Ground {
+    Nothing,
+    Folder(#[expect(dead_code, reason = "it is held, and dropped")] tempfile::TempDir),
+    Server(#[expect(dead_code, reason = "it is held, and dropped")] S3),
+}
+
+const PATIENCE: Patience = Patience {
+    request: Duration::from_secs(10),
+    retry: Duration::from_secs(30),
+};
+
+/// Each kind of store, with what says which.
+async fn stores() -> Vec<(&'static str, Store, Ground)> {
     let folder = tempfile::tempdir().unwrap();
     let local = Store::in_folder(folder.path()).unwrap();
+    let server = S3::start().await.unwrap();
+    server.bucket("bucket").await.unwrap();
+    let open = |url| Store::of_url(url, &server.variables(), PATIENCE).unwrap();
+    let (whole, part) = (open("s3://bucket"), open("s3://bucket/some/folder"));
     vec![
-        ("memory", Store::in_memory(), None),
-        ("folder", local, Some(folder)),
+        ("memory", Store::in_memory(), Ground::Nothing),
+        ("a folder", local, Ground::Folder(folder)),
+        ("a folder of a bucket", part, Ground::Nothing),
+        // Last: the one before is on it, too.
+        ("a bucket", whole, Ground::Server(server)),
     ]
 }
 
 #[tokio::test]
 async fn objects_are_created_once_and_read_whole_or_in_part() {
-    for (which, store, _folder) in stores() {
+    for (which, store, _folder) in stores().await {
         let name = "c/2026-11/22/0102.minute";
         assert!(
             store.read(name, Which::All).await.unwrap().is_none(),
@@ -62,7 +86,7 @@ async fn objects_are_created_once_and_read_whole_or_in_part() {
 
 #[tokio::test]
 async fn large_objects_are_sent_part_by_part() {
-    for (which, store, _folder) in stores() {
+    for (which, store, _folder) in stores().await {
         let mut upload = store.upload("c/large").await.unwrap();
         let part = Bytes::from(vec![7; 3 << 20]);
         for _ in 0..5 {
@@ -92,7 +116,7 @@ async fn large_objects_are_sent_part_by_part() {
 
 #[tokio::test]
 async fn names_come_in_order_from_any_place_on() {
-    for (which, store, _folder) in stores() {
+    for (which, store, _folder) in stores().await {
         let mut all: Vec<String> = Vec::new();
         for month in ["1851-01", "2026-02", "2026-11"] {
             for day in ["01", "30"] {
@@ -142,4 +166,33 @@ async fn names_come_in_order_from_any_place_on() {
         all.sort();
         assert_eq!(names, all, "{which}");
     }
+}
+
+#[test]
+fn what_is_no_store_is_told() {
+    for url in ["", "bucket", "http://h/bucket", "memory:///", "s3://", "file://host/folder"] {
+        let opened = Store::of_url(url, &[], PATIENCE);
+        assert!(matches!(opened, Err(OpenError::Url { .. })), "{url}: {opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there_is_told_in_time() {
+    let variables = [
+        ("AWS_ENDPOINT", "http://127.0.0.1:9"),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "tests"),
+        ("AWS_SECRET_ACCESS_KEY", "tests"),
+    ];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let patience = Patience {
+        request: Duration::from_millis(500),
+        retry: Duration::from_secs(1),
+    };
+    let store = Store::of_url("s3://bucket", &variables, patience).unwrap();
+    let read = store.read("c/none", Which::All).await;
+    let told = read.unwrap_err().to_string();
+    assert!(told.starts_with("the archive did not read c/none: "), "{told}");
+    assert!(store.names("c", "c/", 10).await.is_err());
+    assert!(store.create("c/one", Bytes::new()).await.is_err());
 }
