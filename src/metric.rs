@@ -192,6 +192,9 @@ pub struct Levels {
     pub inflight_bytes: u64,
     /// The bytes of items held for answers.
     pub answer_bytes: u64,
+    /// How long ago the oldest thing may have come that is not in the archive, in seconds; `None` without
+    /// an archive.
+    pub archive_lag: Option<f64>,
     /// Whether the node is ready.
     pub ready: bool,
 }
@@ -201,6 +204,11 @@ pub fn archive_request(kind: &'static str, result: &'static str, took: Duration,
     counter!("hub_archive_requests_total", "kind" => kind, "result" => result).increment(1);
     counter!("hub_archive_bytes_total", "kind" => kind).increment(bytes);
     histogram!("hub_archive_request_seconds", "kind" => kind).record(took);
+}
+
+/// A channel's minute was not archived.
+pub fn archive_failed() {
+    counter!("hub_archive_failures_total").increment(1);
 }
 
 /// Sets the gauges.
@@ -216,6 +224,9 @@ pub fn levels(levels: &Levels) {
     gauge!("hub_clock_offset_seconds").set(levels.clock_offset);
     gauge!("hub_inflight_bytes").set(levels.inflight_bytes as f64);
     gauge!("hub_answer_bytes").set(levels.answer_bytes as f64);
+    if let Some(lag) = levels.archive_lag {
+        gauge!("hub_archive_lag_seconds").set(lag);
+    }
     gauge!("hub_node_ready").set(f64::from(u8::from(levels.ready)));
 }
 
@@ -280,6 +291,10 @@ pub fn describe(version: &'static str) {
         "bytes of items held for answers: of other members, or read ahead"
     );
     describe_counter!(
+        "hub_archive_failures_total",
+        "minutes of channels that were to be archived and were not, each try"
+    );
+    describe_counter!(
         "hub_archive_requests_total",
         "requests to the archive's store"
     );
@@ -290,6 +305,10 @@ pub fn describe(version: &'static str) {
     describe_histogram!(
         "hub_archive_request_seconds",
         "requests to the archive's store"
+    );
+    describe_gauge!(
+        "hub_archive_lag_seconds",
+        "age of what is not known to be in the archive"
     );
     describe_gauge!("hub_node_ready", "1 while the node can serve");
     describe_counter!("hub_peer_requests_total", "questions to other members");

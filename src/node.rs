@@ -21,14 +21,15 @@ use tokio::task::JoinHandle;
 pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
 use self::opener::Opener;
-use self::running::{Running, either, repair, trim, upkeep};
+use self::running::{Running, archive, either, repair, trim, upkeep};
 use self::settings::{
-    api_settings, durability, edges_of, millis, properties, store_options, tls_acceptor,
+    api_settings, archive_settings, archive_store, durability, edges_of, millis, properties,
+    store_options, tls_acceptor,
 };
 use crate::channel::config::Defaults;
 use crate::channel::{
-    ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService, Trimmer,
-    WriteSettings, Writes,
+    Archiver, ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService,
+    Trimmer, WriteSettings, Writes,
 };
 use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService, RingView};
 use crate::config::Config;
@@ -193,6 +194,7 @@ pub async fn run(
         let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
         let period = Duration::from_secs(config.channel.max_items_minutes * 60);
         let mut trimming = tokio::spawn(trim(Arc::clone(&running.trimmer), period));
+        let mut archiving = tokio::spawn(archive(running.archiver.clone()));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
@@ -201,7 +203,9 @@ pub async fn run(
             _ = confirming => Some(NodeError::Ended { what: "the confirming of the ring" }),
             _ = &mut repairing => Some(NodeError::Ended { what: "the repair" }),
             _ = &mut trimming => Some(NodeError::Ended { what: "the counting of items" }),
+            _ = &mut archiving => Some(NodeError::Ended { what: "the archiving" }),
         };
+        archiving.abort();
         trimming.abort();
         repairing.abort();
         upkeep.abort();
@@ -429,10 +433,29 @@ impl Starting<'_> {
             Arc::clone(&writes),
         );
         let trimmer = Arc::new(trimmer);
+        let archiver = match archive_store(config)? {
+            None => None,
+            Some(store) => {
+                let mark = self.folder.join("archived");
+                let settings = archive_settings(config, mark.clone());
+                let archiver = Archiver::new(
+                    Arc::clone(self.local),
+                    Arc::clone(&channels),
+                    Arc::clone(&reads),
+                    Arc::clone(&writes),
+                    Arc::clone(clock),
+                    Arc::new(store),
+                    settings,
+                );
+                let wrong = |source| NodeError::ArchiveMark { path: mark, source };
+                Some(Arc::new(archiver.map_err(wrong)?))
+            }
+        };
         // Set once, here.
         let _ = self.working.set(Working {
             reads: Arc::clone(&reads),
             trimmer: Arc::clone(&trimmer),
+            archiver: archiver.clone(),
         });
         api.open(Core {
             channels,
@@ -445,6 +468,7 @@ impl Starting<'_> {
             local: Arc::clone(self.local),
             life: Arc::clone(self.life),
             trimmer,
+            archiver,
             cluster: Arc::clone(cluster),
             confirming: confirming.abort_handle(),
         };

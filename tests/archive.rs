@@ -1,11 +1,25 @@
-//! The archive's stores: a folder, memory, and a server that speaks S3, which all answer alike.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+//! The archive: stores of every kind, a server that speaks S3 among them, which all answer alike; and what
+//! a cluster writes there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster_tests::client::Client;
+use cluster_tests::cluster::Cluster;
+use cluster_tests::failure::{Failure, Outcome, ensure};
+use cluster_tests::metrics::Metrics;
 use cluster_tests::s3::S3;
+use cluster_tests::scenarios::on;
+use cluster_tests::wait::until;
+use hub::archive::name::Object;
+use hub::archive::object::Index;
 use hub::archive::store::{Created, OpenError, Patience, Store, Which};
+use reqwest::Method;
 
 /// What a store lives on.
 enum Ground {
@@ -170,9 +184,19 @@ async fn names_come_in_order_from_any_place_on() {
 
 #[test]
 fn what_is_no_store_is_told() {
-    for url in ["", "bucket", "http://h/bucket", "memory:///", "s3://", "file://host/folder"] {
+    for url in [
+        "",
+        "bucket",
+        "http://h/bucket",
+        "memory:///",
+        "s3://",
+        "file://host/folder",
+    ] {
         let opened = Store::of_url(url, &[], PATIENCE);
-        assert!(matches!(opened, Err(OpenError::Url { .. })), "{url}: {opened:?}");
+        assert!(
+            matches!(opened, Err(OpenError::Url { .. })),
+            "{url}: {opened:?}"
+        );
     }
 }
 
@@ -192,7 +216,192 @@ async fn a_store_that_is_not_there_is_told_in_time() {
     let store = Store::of_url("s3://bucket", &variables, patience).unwrap();
     let read = store.read("c/none", Which::All).await;
     let told = read.unwrap_err().to_string();
-    assert!(told.starts_with("the archive did not read c/none: "), "{told}");
+    assert!(
+        told.starts_with("the archive did not read c/none: "),
+        "{told}"
+    );
     assert!(store.names("c", "c/", 10).await.is_err());
     assert!(store.create("c/one", Bytes::new()).await.is_err());
+}
+
+/// What was inserted: where each item is, its media type and its bytes.
+type Inserted = Vec<(String, Option<&'static str>, Bytes)>;
+
+async fn insert(
+    client: &Client,
+    path: &str,
+    kind: Option<&'static str>,
+    body: Bytes,
+) -> Outcome<String> {
+    let mut request = client.request(Method::POST, path);
+    if let Some(kind) = kind {
+        request = request.header("Content-Type", kind);
+    }
+    let said = |error: reqwest::Error| Failure(format!("{path}: {error}"));
+    let answer = request.body(body).send().await.map_err(said)?;
+    let location = answer.headers().get("Location");
+    let location = location
+        .and_then(|url| url.to_str().ok())
+        .map(str::to_owned);
+    let status = answer.status();
+    location.ok_or_else(|| Failure(format!("{path}: {status}")))
+}
+
+/// Inserts items of all sorts.
+async fn fill(client: &Client, channel: &str) -> Outcome<Inserted> {
+    let mut all = Inserted::new();
+    let path = format!("/channel/{channel}");
+    let sizes = [0, 1, 100, 300_000, 100, 9 << 20, 7];
+    for (number, size) in sizes.into_iter().enumerate() {
+        let kind = [None, Some("text/plain"), Some("application/json")][number % 3];
+        let body = Bytes::from(vec![b'a' + number as u8; size]);
+        let location = insert(client, &path, kind, body.clone()).await?;
+        all.push((location, kind, body));
+    }
+    let parts = "--b\r\n\r\none\r\n--b\r\nContent-Type: text/css\r\n\r\ntwo\r\n--b--";
+    let kind = Some("multipart/mixed; boundary=b");
+    let location = insert(client, &format!("{path}/bulk"), kind, parts.into()).await?;
+    let stamp = location.split("/next/").next().unwrap_or_default();
+    all.push((format!("{stamp}000000"), Some("text/plain"), "one".into()));
+    all.push((format!("{stamp}000001"), Some("text/css"), "two".into()));
+    Ok(all)
+}
+
+/// The key in an item's URL.
+fn key_of(url: &str) -> &str {
+    let mut slashes = url.match_indices('/').map(|(at, _)| at);
+    let at = slashes.nth(4).unwrap();
+    &url[at + 1..]
+}
+
+/// What an object holds, item by item: key, media type and bytes.
+fn items_of(object: &[u8]) -> Vec<(String, Option<String>, Bytes)> {
+    let index = Index::of_object(object).unwrap();
+    let mut items = Vec::new();
+    for record in index.records() {
+        let block = index.block_of(&record);
+        let block = &object[block.start as usize..block.end as usize];
+        let payload = index.payload(&record, block).unwrap();
+        if record.key.count() == 1 && !record.key.to_string().contains('!') {
+            let kind = record.content_type.map(str::to_owned);
+            items.push((record.key.to_string(), kind, payload));
+            continue;
+        }
+        for (number, key) in record.key.items().enumerate() {
+            let item = hub::item::pack::item(&payload, number as u32)
+                .unwrap()
+                .unwrap();
+            let kind = item.content_type.map(|kind| kind.as_str().to_owned());
+            items.push((key.to_string(), kind, item.bytes));
+        }
+    }
+    items
+}
+
+/// A cluster archives what it took, each minute of a channel once, byte for byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_archives_what_it_took() {
+    let server = S3::start().await.unwrap();
+    server.bucket("bucket").await.unwrap();
+    let mut cluster = Cluster::new(3)
+        .unwrap()
+        .with("HUB_ARCHIVE_URL", "s3://bucket/hub");
+    for (name, value) in server.variables() {
+        cluster.set(&name, value);
+    }
+    cluster.set("HUB_ARCHIVE_SETTLE_SECONDS", 1);
+    let ran = on(cluster, async |cluster| {
+        let script = "start zk; wait until zk ready; start all; wait until all ready";
+        cluster.play(script).await?;
+        let client = cluster.client();
+        let mut wanted = Vec::new();
+        for (channel, storage) in [("batch", "BATCH"), ("single", "SINGLE"), ("both", "BOTH")] {
+            let request = client.request(Method::PUT, &format!("/channel/{channel}"));
+            let config = format!(r#"{{"storage": "{storage}"}}"#);
+            let request = request
+                .header("Content-Type", "application/json")
+                .body(config);
+            let answer = request
+                .send()
+                .await
+                .map_err(|error| Failure(error.to_string()))?;
+            ensure(answer.status() == 201, || {
+                format!("{channel}: {}", answer.status())
+            })?;
+            wanted.push((channel, fill(&client, channel).await?));
+        }
+        // Until each of them has gone past the minute of the last item.
+        let last = wanted.last().and_then(|(_, items)| items.last()).unwrap();
+        let minute = &key_of(&last.0)[..16];
+        for number in cluster.numbers() {
+            let hub = cluster.hub(number)?.client();
+            until(
+                "a hub has archived it all",
+                Duration::from_mins(3),
+                async || {
+                    let (_, health) = hub.health().await.ok()?;
+                    let check = &health["checks"]["archive"];
+                    let to = check["archivedTo"].as_str()?.replace(['-', 'T', ':'], "/");
+                    (to.as_str() > minute && check["ok"] == true && !to.starts_with(minute))
+                        .then_some(())
+                },
+            )
+            .await?;
+        }
+        let mut puts = 0.0;
+        for number in cluster.numbers() {
+            let metrics = Metrics::of(&cluster.hub(number)?.client()).await?;
+            puts += metrics.sum("hub_archive_requests_total", &[("kind", "put")]);
+            puts += metrics.sum("hub_archive_requests_total", &[("kind", "upload")]);
+        }
+        Ok((wanted, puts))
+    });
+    let (wanted, puts) = ran.await.unwrap();
+    let store = Store::of_url("s3://bucket/hub", &server.variables(), PATIENCE).unwrap();
+    let mut names = store.all_names("").await.unwrap();
+    names.sort();
+    assert_eq!(
+        names.len() as f64,
+        puts,
+        "each object was written once: {names:#?}"
+    );
+    let mut found = Vec::new();
+    for name in &names {
+        let (channel, object) = Object::parse(name).unwrap();
+        let bytes = store.read(name, Which::All).await.unwrap().unwrap().bytes;
+        found.push((channel, object, items_of(&bytes)));
+    }
+    for (channel, items) in wanted {
+        let items: Vec<_> = items
+            .into_iter()
+            .map(|(url, kind, bytes)| (key_of(&url).to_owned(), kind.map(str::to_owned), bytes))
+            .collect();
+        let archived = |kind: fn(&Object) -> bool| -> Vec<_> {
+            let own = found.iter().filter(|(_, object, held)| {
+                kind(object)
+                    && held
+                        .iter()
+                        .any(|held| items.iter().any(|item| item.0 == held.0))
+            });
+            own.flat_map(|(_, _, held)| held.clone()).collect()
+        };
+        let minutes = archived(|object| matches!(object, Object::Minute(_)));
+        let singles = archived(|object| matches!(object, Object::Item(_)));
+        let none = Vec::new();
+        let (in_minutes, in_singles) = match channel {
+            "batch" => (&items, &none),
+            "single" => (&none, &items),
+            _ => (&items, &items),
+        };
+        assert!(
+            minutes == *in_minutes,
+            "{channel}: {} in minutes",
+            minutes.len()
+        );
+        assert!(
+            singles == *in_singles,
+            "{channel}: {} one by one",
+            singles.len()
+        );
+    }
 }

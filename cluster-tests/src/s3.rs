@@ -36,7 +36,9 @@ impl S3 {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/s3.sh");
         // What is not installed yet takes its own time.
         let installed = Command::new(&script).arg("install").status()?;
-        ensure(installed.success(), || format!("tools/s3.sh install: {installed}"))?;
+        ensure(installed.success(), || {
+            format!("tools/s3.sh install: {installed}")
+        })?;
         let mut command = Command::new(&script);
         command.args(["serve", &address, &PORT.to_string()]);
         let log = folder.path().join("s3.log");
@@ -49,7 +51,9 @@ impl S3 {
         let answers = until("the S3 server answers", PATIENCE, async || {
             client.send(Method::GET, "/moto-api/").await.ok()
         });
-        answers.await.map_err(|error| server.process.explained(&error))?;
+        answers
+            .await
+            .map_err(|error| server.process.explained(&error))?;
         Ok(server)
     }
 
@@ -80,7 +84,9 @@ impl S3 {
             ("AWS_SECRET_ACCESS_KEY", "tests"),
             ("AWS_REGION", "us-east-1"),
         ];
-        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        variables
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     /// Why it does not run any more, if so.

@@ -6,4 +6,5 @@
 
 pub mod name;
 pub mod object;
+pub mod reader;
 pub mod store;

@@ -8,7 +8,7 @@ mod open;
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -95,8 +95,7 @@ impl Store {
 
     fn path(&self, name: &str) -> Path {
         // Names are made of letters, digits and `/-._`: nothing of them is encoded.
-        name.split('/')
-            .fold(self.root.clone(), |path, part| path.join(part))
+        name.split('/').fold(self.root.clone(), Path::join)
     }
 
     /// Puts an object that is not there yet. One that is stays as it is.

@@ -3,9 +3,10 @@
 //! [`Channels`] is what exists; [`Writes`] turns a payload into a key, by way of a coordinator and
 //! the accept rule; [`Reads`] turns a range into keys, by way of a read quorum and the stable
 //! bound, also where there is one replica; [`Trimmer`] sees to it that a channel keeps no more items
-//! than its configuration says. Configuration ([`config`], [`name`]) and merging
+//! than its configuration says; [`Archiver`] to it that what is over is in the archive. Configuration ([`config`], [`name`]) and merging
 //! ([`merge`]) are pure.
 
+mod archiving;
 mod cache;
 pub mod config;
 pub mod doc;
@@ -23,6 +24,7 @@ mod trimming;
 mod walk;
 mod write;
 
+pub use archiving::{ArchiveError, ArchiveSettings, Archiver, State as ArchiveState};
 pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
 pub use registry::{Channel, ChannelError, Channels, is_name};

@@ -43,6 +43,8 @@ pub struct Query {
     /// Whether the answer goes on one of which it was said that the range is stable to its end: then
     /// it is waited for until it is, through whichever replicas.
     pub whole: bool,
+    /// Whether records are wanted: of a bulk insert the one that holds its items, and not each of them.
+    pub records: bool,
 }
 
 /// Which items of a channel with a mutable time a query means.
@@ -433,6 +435,10 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
 /// most.
 fn items_of(records: &[ItemKey], (from, to): (ItemKey, ItemKey), query: &Query) -> Vec<ItemKey> {
     let most = query.limit.saturating_add(1);
+    if query.records {
+        let inside = records.iter().filter(|key| (from..to).contains(key));
+        return inside.take(most).copied().collect();
+    }
     let mut items = Vec::with_capacity(records.len().min(most));
     for record in records {
         let left = most - items.len();

@@ -129,6 +129,7 @@ impl Trimmer {
                 stable: true,
                 epoch: Epoch::All,
                 whole: false,
+                records: false,
             };
             let page = self.reads.page(channel, &query).await?;
             to = page.keys.last().copied();

@@ -160,6 +160,7 @@ impl Walk {
                 stable: query.stable,
                 epoch: query.epoch,
                 whole: false,
+                records: false,
             };
             Cursor {
                 channel,

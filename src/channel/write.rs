@@ -284,8 +284,12 @@ impl Writes {
 
     /// Whether this node is the one that coordinates the writes to a channel now.
     pub fn leads(&self, channel: &Channel) -> bool {
-        let now = self.clock.now();
-        let set = self.view.replica_set(channel.config.name.key(), now);
+        self.leads_at(channel, self.clock.now())
+    }
+
+    /// Whether this node is the first live one of those that hold a channel's items of that time.
+    pub fn leads_at(&self, channel: &Channel, at: Millis) -> bool {
+        let set = self.view.replica_set(channel.config.name.key(), at);
         self.by_order(&set).first() == Some(&self.view.own())
     }
 

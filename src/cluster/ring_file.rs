@@ -1,13 +1,14 @@
 //! The ring history on a node's own disk.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hub_ring::{HistoryMark, RingHistory};
 use parking_lot::Mutex;
 use thiserror::Error;
+
+use crate::env::replace_file;
 
 /// Why the history could not be kept or read.
 #[derive(Debug, Error)]
@@ -72,7 +73,7 @@ impl RingFile {
                 let (path, reason) = (path.clone(), error.to_string());
                 RingFileError::Unreadable { path, reason }
             })?;
-            replace(&path, &bytes).map_err(|source| RingFileError::Io { path, source })?;
+            replace_file(&path, &bytes).map_err(|source| RingFileError::Io { path, source })?;
             *written = history.mark();
             Ok(())
         })
@@ -91,14 +92,4 @@ async fn blocking<T: Send + 'static>(
             source: io::Error::other(error),
         })
     })
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&aside, path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }

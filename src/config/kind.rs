@@ -378,6 +378,19 @@ pub(super) const BASE_URL: Text = Text {
            \"https://hub.example.com\"",
 };
 
+/// Where an object store is, kept without the slash at its end.
+pub(super) const STORE_URL: Text = Text {
+    check: |text| {
+        let schemes = ["s3://", "gs://", "az://", "file:///"];
+        let rest = schemes
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))?;
+        let ok = !rest.is_empty() && !rest.starts_with('/') && !text.contains(['?', '#', '@']);
+        ok.then(|| text.trim_end_matches('/').to_owned())
+    },
+    rule: "s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER",
+};
+
 /// A kind whose empty text means that there is no value.
 pub(super) struct Optional<K>(pub(super) K);
 

@@ -92,6 +92,16 @@ pub fn environment() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The variables of this process by which clouds' own tools find their credentials.
+pub fn cloud_environment() -> Vec<(String, String)> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let clouds = ["AWS_", "GOOGLE_", "AZURE_"];
+    variables
+        .filter(|(name, _)| clouds.iter().any(|cloud| name.starts_with(cloud)))
+        .collect()
+}
+
 /// Reads arbitrary bytes as a file and as an environment: up to the first zero byte, if there is
 /// one, they are the file, and what follows (without one, everything) is a variable a line, with
 /// and without `HUB_` before its name.

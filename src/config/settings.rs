@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::kind::{
     Address, BASE_URL, CLUSTER_NAME, Choice, FilePath, GIB, HOST_NAME, KIB, Kind, MIB, OneOf,
-    Optional, Raw, SERVERS, Switch, TIB, count, days, millis, minutes, seconds, size,
+    Optional, Raw, SERVERS, STORE_URL, Switch, TIB, count, days, millis, minutes, seconds, size,
 };
 
 /// A section of the file.
@@ -317,8 +317,21 @@ settings! {
         idempotency_bytes: u64 = 128 * MIB, size(MIB, TIB);
     }
 
-    /// The long-term store. No settings in this version.
-    archive: ArchiveConfig {}
+    /// The long-term store.
+    archive: ArchiveConfig {
+        /// Where it is. Credentials and endpoints come from the environment, under the names that each
+        /// cloud's own tools read (AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME
+        /// and so on). Empty: there is none.
+        url: Option<String> = None, Optional(STORE_URL);
+        /// How long a minute is over before it is archived.
+        settle_seconds: u64 = 10, seconds(1, HOUR);
+        /// How long after that a minute that its node has not archived is archived by another.
+        takeover_seconds: u64 = 60, seconds(1, DAY);
+        /// How long a request to it may take.
+        request_timeout_ms: u64 = 30_000, millis(100, HOUR_MS);
+        /// How long a request is tried again, before what it was for is tried again from its beginning.
+        retry_seconds: u64 = 60, seconds(0, HOUR);
+    }
 
     /// What channels are given that do not say otherwise.
     channel: ChannelConfig {

@@ -1,4 +1,4 @@
-//! Clock and randomness: the only places that ask the machine for either.
+//! Clock and randomness, the only places that ask the machine for either, and small files.
 //!
 //! Everything else takes a [`Millis`], a [`HubClock`] or a [`Random`] as a value, so that tests
 //! decide what time it is and which ids come out. `clippy.toml` refuses the global functions
@@ -7,12 +7,14 @@
 mod clock;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod files;
 mod millis;
 mod random;
 
 use std::sync::Arc;
 
 pub use clock::{BootTime, ClockReading, ClockSource, HubClock, ManualClock, SystemClock};
+pub use files::replace_file;
 pub use millis::Millis;
 pub use random::{OsRandom, Random, SeededRandom};
 

@@ -55,6 +55,7 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         stable: params.stable,
         epoch: epoch(&params),
         whole: false,
+        records: false,
     };
     let page = page_of(call, &channel, &query).await?;
     let over = is_over(call, &channel, &params, path, &page).await?;
@@ -353,6 +354,7 @@ async fn whole_bulk(
         stable: params.stable,
         epoch: epoch(params),
         whole: false,
+        records: false,
     };
     // There is such an item, and it is the last.
     if page_of(call, channel, &query).await?.keys != [last] {
@@ -453,6 +455,7 @@ pub(super) async fn keys_at(
         stable: params.stable,
         epoch: epoch(params),
         whole: false,
+        records: false,
     };
     keys_of(call, channel, query).await
 }
@@ -479,6 +482,7 @@ async fn keys_beside(
         stable: params.stable,
         epoch: epoch(params),
         whole: false,
+        records: false,
     };
     keys_of(call, channel, query).await
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::archive::store::OpenError as ArchiveOpenError;
 use crate::channel::ChannelError;
 use crate::cluster::{ClusterError, CoordinationError, IdentityError};
 use crate::ops::AdminTokenError;
@@ -51,6 +52,17 @@ pub enum NodeError {
     /// Other members cannot be asked.
     #[error(transparent)]
     Peers(#[from] PeerClientError),
+    /// The archive's store cannot be asked.
+    #[error(transparent)]
+    Archive(#[from] ArchiveOpenError),
+    /// How far archiving has come cannot be read.
+    #[error("{}: {source}", path.display())]
+    ArchiveMark {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// Other members would not find it.
     #[error("this host is called localhost, by which other nodes do not find it: set node.fqdn")]
     Localhost,

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::Stop;
 use super::opener::{Opened, Opener};
-use crate::channel::{LocalReplica, Repair, Trimmer};
+use crate::channel::{Archiver, LocalReplica, Repair, Trimmer};
 use crate::cluster::{Cluster, Life, Phase};
 use crate::env::{OsRandom, Random as _};
 use crate::spoke::Replica;
@@ -31,6 +31,8 @@ pub(super) struct Running {
     pub(super) local: Arc<LocalReplica>,
     pub(super) life: Arc<Life>,
     pub(super) trimmer: Arc<Trimmer>,
+    /// `None` without an archive.
+    pub(super) archiver: Option<Arc<Archiver>>,
     pub(super) cluster: Arc<Cluster>,
     pub(super) confirming: AbortHandle,
 }
@@ -141,6 +143,20 @@ pub(super) async fn trim(trimmer: Arc<Trimmer>, period: Duration) {
         let share = f64::from(OsRandom.next_u64() as u32) / f64::from(u32::MAX);
         tokio::time::sleep(period.mul_f64(0.5 + share / 2.0)).await;
         trimmer.trim_led().await;
+    }
+}
+
+/// How often it is looked for minutes that are over.
+const ARCHIVE: Duration = Duration::from_secs(5);
+
+/// Archives what is over, for as long as the node runs; without an archive it waits that long.
+pub(super) async fn archive(archiver: Option<Arc<Archiver>>) {
+    let Some(archiver) = archiver else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(ARCHIVE).await;
+        archiver.archive().await;
     }
 }
 

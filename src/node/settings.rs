@@ -1,5 +1,6 @@
 //! From the configuration to the settings of each part.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{NodeError, VERSION};
+use crate::archive::store::{Patience, Store};
+use crate::channel::ArchiveSettings;
 use crate::cluster::{Incarnation, MemberRecord};
 use crate::config::{self, Config};
 use crate::env::Millis;
@@ -78,6 +81,32 @@ pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeE
         .map_err(|error| wrong(error.to_string()))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
+}
+
+/// The archive's store, if one is set.
+pub(super) fn archive_store(config: &Config) -> Result<Option<Store>, NodeError> {
+    let Some(url) = &config.archive.url else {
+        return Ok(None);
+    };
+    let patience = Patience {
+        request: Duration::from_millis(config.archive.request_timeout_ms),
+        retry: Duration::from_secs(config.archive.retry_seconds),
+    };
+    let store = Store::of_url(url, &crate::config::cloud_environment(), patience)?;
+    Ok(Some(store))
+}
+
+/// The numbers that archiving goes by.
+pub(super) fn archive_settings(config: &Config, mark: PathBuf) -> ArchiveSettings {
+    // Before that what a stable read gives may not reach to a minute's end.
+    let unstable = config.spoke.accept_window_ms + config.cluster.max_skew_ms;
+    let unstable = unstable + config.read.stable_seconds * 1000;
+    let settle = (config.archive.settle_seconds * 1000).max(2 * unstable);
+    ArchiveSettings {
+        settle: i64::try_from(settle).unwrap_or(i64::MAX),
+        takeover: i64::try_from(config.archive.takeover_seconds * 1000).unwrap_or(i64::MAX),
+        mark,
+    }
 }
 
 /// The least of a refused body that is read on, in bytes.

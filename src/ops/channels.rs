@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::health::Node;
 use crate::channel::{
-    Channel, ChannelError, Channels, Epoch, Query, QueryError, Reads, TrimError, Trimmer,
+    Archiver, Channel, ChannelError, Channels, Epoch, Query, QueryError, Reads, TrimError, Trimmer,
 };
 use crate::cluster::MemberRecord;
 use crate::env::Millis;
@@ -34,6 +34,8 @@ pub struct Working {
     pub reads: Arc<Reads>,
     /// Sees to it that channels keep no more items than they are to.
     pub trimmer: Arc<Trimmer>,
+    /// Sees to it that what is over is in the archive; `None` without one.
+    pub archiver: Option<Arc<Archiver>>,
 }
 
 impl Node {
@@ -259,6 +261,7 @@ async fn newest(reads: &Reads, channel: &Channel) -> Result<Option<Millis>, Quer
         stable: false,
         epoch: Epoch::All,
         whole: false,
+        records: false,
     };
     let page = reads.page(channel, &query).await?;
     Ok(page.keys.first().map(|key| key.millis))

@@ -47,9 +47,25 @@ impl Node {
             "clock": self.clock_check(status.as_ref()),
             "coordination": self.coordination(status.as_ref()),
             "peers": self.peers(),
+            "archive": self.archive(),
             "undecided": replica.map(|replica| undecided(replica, self.clock.now())),
             "promises": replica.map(|replica| self.promises(replica)),
         })
+    }
+
+    /// Whether what is over is in the archive; null without one.
+    fn archive(&self) -> Option<Value> {
+        let archiver = self.working.get()?.archiver.as_ref()?;
+        let state = archiver.state();
+        let mut check = match state.obstacle {
+            None => check(true, "what is over is archived"),
+            Some(obstacle) => check(false, obstacle),
+        };
+        if let Some(fields) = check.as_object_mut() {
+            let to = json!(state.archived_to.iso());
+            fields.insert("archivedTo".to_owned(), to);
+        }
+        Some(check)
     }
 
     /// Why the node is not ready though it has come that far; `None` if nothing stands in the way.

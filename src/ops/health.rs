@@ -185,6 +185,13 @@ impl Node {
         self.metrics.render()
     }
 
+    /// How far archiving is behind, in seconds; `None` without an archive.
+    fn archive_lag(&self) -> Option<f64> {
+        let archiver = self.working.get()?.archiver.as_ref()?;
+        let behind = self.clock.now().since(archiver.state().archived_to);
+        Some(behind.as_secs_f64())
+    }
+
     fn update_levels(&self) {
         if let Some(peers) = self.membership.peers() {
             peers.measure();
@@ -206,6 +213,7 @@ impl Node {
             clock_offset: reading.offset_millis as f64 / 1000.0,
             inflight_bytes: self.budgets.bodies.bytes(),
             answer_bytes: self.budgets.answers.bytes() + self.budgets.ahead.bytes(),
+            archive_lag: self.archive_lag(),
             ready: self.is_healthy(),
         });
     }

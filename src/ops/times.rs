@@ -3,9 +3,8 @@
 //! Only what it tells: keys and promises always go by the node's own clock, and a node whose clock is
 //! out of bounds makes none.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +12,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use super::health::Node;
+use crate::env::replace_file;
 use crate::http::api::NodeCall;
 use crate::http::reply::{self, Reply};
 
@@ -55,21 +55,11 @@ impl TimeSource {
     fn choose(&self, remote: bool) -> io::Result<()> {
         let path = self.path.lock();
         if let Some(path) = &*path {
-            replace(path, if remote { REMOTE } else { LOCAL })?;
+            replace_file(path, if remote { REMOTE } else { LOCAL })?;
         }
         self.remote.store(remote, Ordering::Relaxed);
         Ok(())
     }
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = path.with_extension("new");
-    let mut file = File::create(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&aside, path)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
 }
 
 impl Node {

@@ -1,6 +1,6 @@
 //! Names in their order.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::list::PaginatedListOptions;

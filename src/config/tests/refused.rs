@@ -253,7 +253,7 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ),
         (
             "[archive]\na = 1",
-            "section archive has none in this version",
+            "archive.a is not a setting; section archive has url, settle_seconds, takeover_seconds, request_timeout_ms, retry_seconds",
         ),
         (
             "[zookeeper]\na.b = 1",

@@ -64,6 +64,21 @@ impl Replica {
         Ok(minutes.into_iter().map(digest).collect())
     }
 
+    /// The first time from `from` on of which anything is held of a channel; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn first_held(
+        &self,
+        channel: ChannelId,
+        from: Millis,
+    ) -> Result<Option<Millis>, ReadError> {
+        let first = self
+            .page(channel, ItemKey::first_of(from), Millis::MAX, 1)
+            .await?;
+        Ok(first.first().map(|entry| entry.key.millis))
+    }
+
     /// What is held of a channel from a position on, up to a time: `limit` lines, or fewer if that is
     /// all.
     ///
