@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::Method;
+use rustix::process::Signal;
 
 use crate::address::free_address;
 use crate::client::Client;
@@ -87,6 +88,22 @@ impl S3 {
         variables
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into()
+    }
+
+    /// Stops it from answering, until it is resumed.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not run.
+    pub fn pause(&self) -> Outcome<()> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not run.
+    pub fn resume(&self) -> Outcome<()> {
+        self.process.signal(Signal::CONT)
     }
 
     /// Why it does not run any more, if so.

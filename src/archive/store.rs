@@ -8,7 +8,6 @@ mod open;
 
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -19,6 +18,7 @@ use object_store::{
     WriteMultipart,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 
 pub use listing::Names;
 pub use open::{OpenError, Patience};
@@ -95,7 +95,8 @@ impl Store {
 
     fn path(&self, name: &str) -> Path {
         // Names are made of letters, digits and `/-._`: nothing of them is encoded.
-        name.split('/').fold(self.root.clone(), Path::join)
+        let parts = name.split('/').filter(|part| !part.is_empty());
+        parts.fold(self.root.clone(), Path::join)
     }
 
     /// Puts an object that is not there yet. One that is stays as it is.

@@ -22,9 +22,9 @@ use super::spoke_handle::LocalReplica;
 use super::write::Writes;
 use crate::archive::name::{HOUR, MINUTE, Object};
 use crate::archive::object::{Damaged, Index, ObjectWriter};
-use crate::archive::store::{Created, Store, StoreError, Upload};
+use crate::archive::store::{Store, StoreError, Upload};
 use crate::env::{HubClock, Millis, replace_file};
-use crate::item::ItemKey;
+use crate::item::{ContentType, ItemKey, pack};
 use crate::spoke::{Direction, ReadError};
 
 /// Channels that are archived at the same time.
@@ -361,10 +361,7 @@ impl Archiver {
         };
         let last = written.await;
         match (upload, last) {
-            (None, last) => match self.store.create(name, last?).await? {
-                // Somebody else took over too: what is there is looked at next.
-                Created::Now | Created::Before => Ok(()),
-            },
+            (None, last) => self.put(name, last?).await,
             (Some(mut upload), Ok(last)) => {
                 upload.put(last).await?;
                 Ok(upload.end().await?)
@@ -391,21 +388,56 @@ impl Archiver {
         Ok((kind, payload.map_err(io::Error::other)??.bytes))
     }
 
+    /// Sees to it that each item of a record has an object of its own.
     async fn settle_single(
         &self,
         channel: &Arc<Channel>,
-        key: ItemKey,
+        record: ItemKey,
     ) -> Result<Settled, ArchiveError> {
-        let name = Object::Item(key).name(channel.id);
-        if let Some(index) = self.index(&name).await? {
-            compare(&name, &index, &[key])?;
-            return Ok(Settled::Archived);
+        let mut whole = None;
+        for (number, key) in record.items().enumerate() {
+            let name = Object::Item(key).name(channel.id);
+            if let Some(index) = self.index(&name).await? {
+                compare(&name, &index, &[key])?;
+                continue;
+            }
+            if !self.is_to_write(channel, key.millis.floor_to(MINUTE)) {
+                return Ok(Settled::Waits);
+            }
+            let (kind, bytes) = match &whole {
+                Some(whole) => whole,
+                None => whole.insert(self.payload(channel, &record).await?),
+            };
+            let mut writer = ObjectWriter::new(channel.id);
+            if record.is_bulk() {
+                let item = pack::item(bytes, number as u32).map_err(io::Error::other)?;
+                let item = item.ok_or_else(|| io::Error::other(format!("{key} is not there")))?;
+                let kind = item.content_type.as_ref().map(ContentType::as_str);
+                writer.push(key, kind, &item.bytes)?;
+            } else {
+                writer.push(key, kind.as_deref(), bytes)?;
+            }
+            self.put(&name, writer.finish()?).await?;
         }
-        if !self.is_to_write(channel, key.millis.floor_to(MINUTE)) {
-            return Ok(Settled::Waits);
-        }
-        self.write(channel, &name, &[key]).await?;
         Ok(Settled::Archived)
+    }
+
+    /// Puts an object that is there whole, unless there is one of its name.
+    async fn put(&self, name: &str, mut bytes: Bytes) -> Result<(), ArchiveError> {
+        if bytes.len() <= AT_ONCE_MAX {
+            // Somebody else may have taken over too: what is there is looked at next.
+            self.store.create(name, bytes).await?;
+            return Ok(());
+        }
+        let mut upload = self.store.upload(name).await?;
+        while !bytes.is_empty() {
+            let part = bytes.split_to(bytes.len().min(AT_ONCE_MAX));
+            if let Err(error) = upload.put(part).await {
+                upload.abandon().await;
+                return Err(error.into());
+            }
+        }
+        Ok(upload.end().await?)
     }
 
     /// Keeps on disk how far it has come.
@@ -436,4 +468,47 @@ fn compare(name: &str, index: &Index, keys: &[ItemKey]) -> Result<(), ArchiveErr
         name: name.to_owned(),
         difference,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::Suffix;
+    use crate::spoke::ChannelId;
+
+    fn key(at: i64) -> ItemKey {
+        ItemKey::new(Millis::new(at), Suffix::parse("0").unwrap())
+    }
+
+    #[test]
+    fn an_object_holds_just_what_a_stable_read_gives() {
+        let mut writer = ObjectWriter::new(ChannelId(1));
+        for at in [2, 4, 6] {
+            writer.push(key(at), None, b"x").unwrap();
+        }
+        let index = Index::of_object(&writer.finish().unwrap()).unwrap();
+        for (keys, difference) in [
+            (&[2, 4, 6][..], None),
+            (&[2, 4], Some((6, "too"))),
+            (&[4, 6], Some((2, "too"))),
+            (&[2, 6], Some((4, "too"))),
+            (&[2, 4, 6, 8], Some((8, "is not"))),
+            (&[1, 2, 4, 6], Some((1, "is not"))),
+            (&[2, 3, 4, 6], Some((3, "is not"))),
+            (&[], Some((2, "too"))),
+        ] {
+            let wanted: Vec<_> = keys.iter().map(|at| key(*at)).collect();
+            let told = compare("o", &index, &wanted)
+                .err()
+                .map(|error| error.to_string());
+            let fits = match (&told, difference) {
+                (None, None) => true,
+                (Some(told), Some((at, how))) => {
+                    told.contains(&key(at).to_string()) && told.contains(how)
+                }
+                _ => false,
+            };
+            assert!(fits, "{keys:?}: {told:?}");
+        }
+    }
 }

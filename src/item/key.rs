@@ -45,6 +45,11 @@ impl ItemKey {
         Some(Self::new(self.millis, self.suffix.bulk(count)?))
     }
 
+    /// Whether this is the key of a bulk insert's record.
+    pub fn is_bulk(&self) -> bool {
+        self.suffix.bulk_count().is_some()
+    }
+
     /// How many items the record of this key has: 1, unless it is a bulk insert's.
     pub fn count(&self) -> u32 {
         self.suffix.bulk_count().unwrap_or(1)

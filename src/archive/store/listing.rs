@@ -1,10 +1,9 @@
 //! Names in their order.
 
-use tokio::time::Instant;
-
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
+use tokio::time::Instant;
 
 use super::{Pages, Store, StoreError, counted, refused};
 
@@ -70,8 +69,9 @@ impl Store {
             max_keys: Some(most),
             ..PaginatedListOptions::default()
         };
-        let prefix = format!("{}/", self.path(folder));
-        let listed = pages.list_paginated(Some(&prefix), options).await;
+        let prefix = self.path(folder);
+        let prefix = (!prefix.as_ref().is_empty()).then(|| format!("{prefix}/"));
+        let listed = pages.list_paginated(prefix.as_deref(), options).await;
         let listed = listed.map_err(|error| refused("list", folder, &error))?;
         let objects = listed.result.objects.iter();
         let mut names: Vec<_> = objects.map(|object| self.name(&object.location)).collect();

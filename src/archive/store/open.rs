@@ -97,13 +97,15 @@ impl Store {
         // A store that is listed page by page is both.
         macro_rules! cloud {
             ($builder:expr) => {{
-                let mut builder = $builder.with_url(text).with_retry(retry);
+                // First, for what the variables say of the client comes on top.
+                let mut builder = $builder.with_client_options(client);
+                builder = builder.with_url(text).with_retry(retry);
                 for (name, value) in variables {
                     if let Ok(key) = name.to_ascii_lowercase().parse() {
                         builder = builder.with_config(key, value);
                     }
                 }
-                let store = Arc::new(builder.with_client_options(client).build().map_err(unfit)?);
+                let store = Arc::new(builder.build().map_err(unfit)?);
                 Self {
                     inner: Arc::clone(&store) as Arc<dyn object_store::ObjectStore>,
                     pages: Some(store),
