@@ -1,7 +1,7 @@
 //! Hub: channels of immutable items, ordered by time, over HTTP.
 //!
 //! `ARCHITECTURE.md` says how the parts fit. A module depends on those above it in this list, not
-//! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `channel`, `http`, `peer`, `ops`. Only
+//! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `archive`, `channel`, `http`, `peer`, `ops`. Only
 //! [`node`] and [`cli`] know all of them, and [`metric`] is for everybody.
 
 pub mod archive;
