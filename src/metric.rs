@@ -211,6 +211,11 @@ pub fn archive_failed() {
     counter!("hub_archive_failures_total").increment(1);
 }
 
+/// An archived object has an item that a stable read does not give.
+pub fn archive_surplus() {
+    counter!("hub_archive_surplus_total").increment(1);
+}
+
 /// Sets the gauges.
 pub fn levels(levels: &Levels) {
     gauge!("hub_spoke_stored_items").set(levels.items as f64);
@@ -289,6 +294,10 @@ pub fn describe(version: &'static str) {
     describe_gauge!(
         "hub_answer_bytes",
         "bytes of items held for answers: of other members, or read ahead"
+    );
+    describe_counter!(
+        "hub_archive_surplus_total",
+        "archived objects with an item that no replica lists"
     );
     describe_counter!(
         "hub_archive_failures_total",

@@ -28,8 +28,8 @@ use self::settings::{
 };
 use crate::channel::config::Defaults;
 use crate::channel::{
-    Archiver, ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair, ReplicaService,
-    Trimmer, WriteSettings, Writes,
+    Archiver, ArchiverParts, ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair,
+    ReplicaService, Trimmer, WriteSettings, Writes,
 };
 use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService, RingView};
 use crate::config::Config;
@@ -438,15 +438,15 @@ impl Starting<'_> {
             Some(store) => {
                 let mark = self.folder.join("archived");
                 let settings = archive_settings(config, mark.clone());
-                let archiver = Archiver::new(
-                    Arc::clone(self.local),
-                    Arc::clone(&channels),
-                    Arc::clone(&reads),
-                    Arc::clone(&writes),
-                    Arc::clone(clock),
-                    Arc::new(store),
-                    settings,
-                );
+                let parts = ArchiverParts {
+                    view: Arc::clone(self.view),
+                    local: Arc::clone(self.local),
+                    channels: Arc::clone(&channels),
+                    reads: Arc::clone(&reads),
+                    writes: Arc::clone(&writes),
+                    clock: Arc::clone(clock),
+                };
+                let archiver = Archiver::new(parts, Arc::new(store), settings);
                 let wrong = |source| NodeError::ArchiveMark { path: mark, source };
                 Some(Arc::new(archiver.map_err(wrong)?))
             }

@@ -238,9 +238,12 @@ impl Upload {
     /// # Errors
     /// [`StoreError`].
     pub async fn put(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        let room = self.writing.wait_for_capacity(PARTS_AT_ONCE).await;
-        room.map_err(|error| refused("write", &self.name, &error))?;
-        self.writing.put(bytes);
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let room = self.writing.wait_for_capacity(PARTS_AT_ONCE).await;
+            room.map_err(|error| refused("write", &self.name, &error))?;
+            self.writing.put(bytes.split_to(bytes.len().min(PART)));
+        }
         Ok(())
     }
 

@@ -24,7 +24,9 @@ mod trimming;
 mod walk;
 mod write;
 
-pub use archiving::{ArchiveError, ArchiveSettings, Archiver, State as ArchiveState};
+pub use archiving::{
+    ArchiveError, ArchiveSettings, Archiver, ArchiverParts, State as ArchiveState,
+};
 pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
 pub use registry::{Channel, ChannelError, Channels, is_name};

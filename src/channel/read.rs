@@ -146,7 +146,15 @@ impl Reads {
         channel: &Channel,
         key: &ItemKey,
     ) -> Result<Option<StoredItem>, QueryError> {
-        if *key < self.channels.grace_floor(channel) {
+        // A record may begin below the first of its items that is kept.
+        let floor = self.channels.grace_floor(channel);
+        if *key
+            < if key.is_bulk() {
+                floor.record_floor()
+            } else {
+                floor
+            }
+        {
             return Ok(None);
         }
         // Nobody stamps or accepts a key further ahead than its clock may be, and its clock is no
@@ -274,6 +282,14 @@ impl Reads {
     fn clamp(&self, channel: &Channel, query: &Query) -> Option<(ItemKey, ItemKey)> {
         let end = ItemKey::first_of(Millis::MAX);
         let mut from = query.from.max(self.channels.floor(channel));
+        if query.records {
+            // The record that has the first item which is kept stands before that item.
+            from = from.record_floor();
+        }
+        if query.records {
+            // The record that has the first item which is kept stands before that one.
+            from = from.record_floor();
+        }
         let mut to = query.to.unwrap_or(end);
         if let Some(mutable) = channel.config.mutable_time {
             let first_immutable = ItemKey::first_of(mutable.plus(1));

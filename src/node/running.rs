@@ -156,7 +156,9 @@ pub(super) async fn archive(archiver: Option<Arc<Archiver>>) {
     };
     loop {
         tokio::time::sleep(ARCHIVE).await;
-        archiver.archive().await;
+        if let Err(error) = archiver.archive().await {
+            tracing::error!(%error, "archiving stopped, and is tried again");
+        }
     }
 }
 

@@ -106,6 +106,7 @@ pub(super) fn archive_settings(config: &Config, mark: PathBuf) -> ArchiveSetting
         settle: i64::try_from(settle).unwrap_or(i64::MAX),
         takeover: i64::try_from(config.archive.takeover_seconds * 1000).unwrap_or(i64::MAX),
         mark,
+        url: config.archive.url.clone().unwrap_or_default(),
     }
 }
 

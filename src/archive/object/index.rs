@@ -144,6 +144,13 @@ impl Index {
         if bytes.len() as u64 != footer.index_len || xxh3_64(bytes) != footer.index_sum {
             return Err(Damaged("its index is not what was written"));
         }
+        // What it is said to hold is not made room for until its frame says the same.
+        let said = zstd::zstd_safe::get_frame_content_size(bytes)
+            .ok()
+            .flatten();
+        if said != Some(footer.index_size) {
+            return Err(Damaged("its index is not what was written"));
+        }
         let plain = zstd::bulk::decompress(bytes, footer.index_size as usize)
             .map_err(|_| Damaged("its index does not decompress"))?;
         let index = Self::read(&plain, footer)?;
@@ -167,7 +174,7 @@ impl Index {
             blocks.push(Block { at, len, size });
         }
         let count = rest.count(2)?;
-        let mut types = Vec::with_capacity(count);
+        let mut types = Vec::new();
         for _ in 0..count {
             let length = u16::from_le_bytes(rest.array()?);
             let text = std::str::from_utf8(rest.take(length.into())?);
