@@ -283,10 +283,6 @@ impl Reads {
         let end = ItemKey::first_of(Millis::MAX);
         let mut from = query.from.max(self.channels.floor(channel));
         if query.records {
-            // The record that has the first item which is kept stands before that item.
-            from = from.record_floor();
-        }
-        if query.records {
             // The record that has the first item which is kept stands before that one.
             from = from.record_floor();
         }
