@@ -37,6 +37,11 @@ pub fn segments_expired(count: usize) {
     counter!("hub_spoke_segments_expired_total").increment(count as u64);
 }
 
+/// That many segments were unlinked, as the archive has what was in them.
+pub fn segments_evicted(count: usize) {
+    counter!("hub_spoke_segments_evicted_total").increment(count as u64);
+}
+
 /// A record failed its checksum.
 pub fn damaged_record() {
     counter!("hub_spoke_damaged_reads_total").increment(1);
@@ -272,7 +277,14 @@ pub fn describe(version: &'static str) {
     );
     describe_histogram!("hub_spoke_fsync_seconds", "syncs of one file");
     describe_counter!("hub_spoke_segments_sealed_total", "segments sealed");
-    describe_counter!("hub_spoke_segments_expired_total", "segments unlinked");
+    describe_counter!(
+        "hub_spoke_segments_expired_total",
+        "segments unlinked because nobody keeps what is in them"
+    );
+    describe_counter!(
+        "hub_spoke_segments_evicted_total",
+        "segments unlinked because the archive has what is in them"
+    );
     describe_counter!("hub_spoke_damaged_reads_total", "reads of a damaged record");
     describe_counter!("hub_spoke_failures_total", "failures of the store");
     describe_gauge!("hub_spoke_stored_items", "items held");

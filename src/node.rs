@@ -4,6 +4,7 @@
 
 mod error;
 mod joining;
+mod keeping;
 mod opener;
 mod running;
 mod settings;
@@ -20,12 +21,14 @@ use tokio::task::JoinHandle;
 
 pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
+use self::keeping::Keeping;
 use self::opener::Opener;
 use self::running::{Running, archive, either, repair, trim, upkeep};
 use self::settings::{
     api_settings, archive_settings, archive_store, durability, edges_of, millis, properties,
     store_options, tls_acceptor,
 };
+use crate::archive::reader::ArchiveReader;
 use crate::channel::config::Defaults;
 use crate::channel::{
     Archiver, ArchiverParts, ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair,
@@ -346,12 +349,19 @@ impl Starting<'_> {
             max_skew: millis(config.cluster.max_skew_ms),
         };
         let peers = Arc::clone(&joined.peers);
+        let archive = archive_store(config, &self.folder.join("archive"))?;
+        let archive = archive.map(|(store, name)| (Arc::new(store), name));
+        let reader = archive.as_ref().map(|(store, _)| {
+            let reader = ArchiveReader::new(Arc::clone(store));
+            Arc::new(reader)
+        });
         let reads = Arc::new(Reads::new(
             Arc::clone(self.view),
             Arc::clone(self.local),
             Arc::clone(&channels),
             Arc::clone(&peers),
             Arc::clone(clock),
+            reader,
             ReadSettings {
                 limits,
                 stable_millis: millis(config.read.stable_seconds.saturating_mul(1000)),
@@ -379,6 +389,31 @@ impl Starting<'_> {
                 max_skew: limits.max_skew,
             },
         ));
+        let archiver = match archive {
+            None => None,
+            Some((store, name)) => {
+                let mark = self.folder.join("archived");
+                let settings = archive_settings(config, mark.clone(), name);
+                let parts = ArchiverParts {
+                    view: Arc::clone(self.view),
+                    local: Arc::clone(self.local),
+                    channels: Arc::clone(&channels),
+                    reads: Arc::clone(&reads),
+                    writes: Arc::clone(&writes),
+                    clock: Arc::clone(clock),
+                };
+                let archiver = Archiver::new(parts, store, settings);
+                let wrong = |source| NodeError::ArchiveMark { path: mark, source };
+                Some(Arc::new(archiver.map_err(wrong)?))
+            }
+        };
+        let keeping = Arc::new(Keeping {
+            channels: Arc::clone(&channels),
+            archiver: archiver.clone(),
+            clock: Arc::clone(clock),
+            // What a client may ask once more about stays as well.
+            ttl: millis(config.spoke.ttl_seconds.saturating_mul(1000)).max(window),
+        });
         if let (Some(link), Some(listener)) = (&joined.link, self.peer_listener) {
             let service = ReplicaService::new(
                 Arc::clone(self.view),
@@ -405,6 +440,8 @@ impl Starting<'_> {
             boot: boot_id(),
             clock: Arc::clone(clock),
             channels: Arc::clone(&channels),
+            keeping,
+            archiver: archiver.clone(),
             settings: ReplicaSettings {
                 limits,
                 slot: NodeSlot::new(slot.number()).ok_or(NodeError::Ended {
@@ -433,24 +470,6 @@ impl Starting<'_> {
             Arc::clone(&writes),
         );
         let trimmer = Arc::new(trimmer);
-        let archiver = match archive_store(config)? {
-            None => None,
-            Some(store) => {
-                let mark = self.folder.join("archived");
-                let settings = archive_settings(config, mark.clone());
-                let parts = ArchiverParts {
-                    view: Arc::clone(self.view),
-                    local: Arc::clone(self.local),
-                    channels: Arc::clone(&channels),
-                    reads: Arc::clone(&reads),
-                    writes: Arc::clone(&writes),
-                    clock: Arc::clone(clock),
-                };
-                let archiver = Archiver::new(parts, Arc::new(store), settings);
-                let wrong = |source| NodeError::ArchiveMark { path: mark, source };
-                Some(Arc::new(archiver.map_err(wrong)?))
-            }
-        };
         // Set once, here.
         let _ = self.working.set(Working {
             reads: Arc::clone(&reads),

@@ -4,6 +4,7 @@
 //! follows from their frontiers, and the answer is the union of what they hold up to it. Where too
 //! few can be asked the answer is "unavailable": never an empty or a shorter list.
 
+mod archived;
 mod ask;
 
 use std::collections::{BTreeSet, HashMap};
@@ -14,10 +15,12 @@ use hub_ring::{BuiltRing, Member, Staying};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::archived::{ArchiveBound, no_archive};
 use self::ask::Said;
 use super::merge::{stable_bound, union};
 use super::registry::{Channel, Channels};
 use super::spoke_handle::LocalReplica;
+use crate::archive::reader::{ArchiveReader, ReadArchiveError};
 use crate::cluster::RingView;
 use crate::env::{HubClock, Millis};
 use crate::item::{Frontier, ItemKey};
@@ -90,6 +93,9 @@ pub enum QueryError {
     /// A replica could not answer.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The archive could not.
+    #[error(transparent)]
+    Archive(#[from] ReadArchiveError),
 }
 
 /// The numbers that reads go by.
@@ -110,6 +116,8 @@ pub struct Reads {
     channels: Arc<Channels>,
     peers: Arc<dyn Peers>,
     clock: Arc<HubClock>,
+    /// `None` without an archive.
+    archive: Option<Arc<ArchiveReader>>,
     settings: ReadSettings,
 }
 
@@ -125,6 +133,7 @@ impl Reads {
         channels: Arc<Channels>,
         peers: Arc<dyn Peers>,
         clock: Arc<HubClock>,
+        archive: Option<Arc<ArchiveReader>>,
         settings: ReadSettings,
     ) -> Self {
         Self {
@@ -133,6 +142,7 @@ impl Reads {
             channels,
             peers,
             clock,
+            archive,
             settings,
         }
     }
@@ -165,19 +175,35 @@ impl Reads {
         behind(self.view.horizon(), key.millis)?;
         let name = channel.config.name.key();
         let Staying { members, needed } = self.view.staying(name, key.millis, self.clock.now());
-        // Where no ring was in force nothing can have been stored, and what only members had that are
-        // lost is lost.
+        // Where no ring was in force, and where only members had it that are lost, the archive is all
+        // there is.
         if members.is_empty() {
-            return Ok(None);
+            return self.archived(channel, key).await;
         }
-        let (said, missing) = self
-            .ask_for(&members, needed, &channel.as_ref(), *key)
-            .await;
-        match said {
-            Said::Found(item) => Ok(Some(item)),
-            Said::No => Ok(None),
-            Said::Nothing(error) if members.len() == 1 => Err(error.into()),
-            Said::Nothing(error) => Err(too_few(&missing, Some(&error))),
+        let asked = channel.as_ref();
+        // Who has let go of it found it in the archive, if there was such an item: that is asked first.
+        let soon = self.archive.is_some();
+        let (mut said, mut missing) = self.ask_for(&members, needed, &asked, *key, soon).await;
+        if soon && matches!(said, Said::Evicted) {
+            if let Some(item) = self.archived(channel, key).await? {
+                return Ok(Some(item));
+            }
+            // Or never had it: then others may hold it still.
+            (said, missing) = self.ask_for(&members, needed, &asked, *key, false).await;
+        }
+        let error = match said {
+            Said::Found(item) => return Ok(Some(item)),
+            Said::No => return Ok(None),
+            // They may have let go of it only just now.
+            Said::Evicted if soon => return self.archived(channel, key).await,
+            Said::Evicted => return Err(no_archive()),
+            Said::Nothing(error) => error,
+        };
+        // What is in the archive is final, whoever is silent.
+        match self.archived(channel, key).await {
+            Ok(Some(item)) => Ok(Some(item)),
+            _ if members.len() == 1 => Err(error.into()),
+            _ => Err(too_few(&missing, Some(&error))),
         }
     }
 
@@ -203,7 +229,7 @@ impl Reads {
             limit: 0,
             undecided: false,
         };
-        let (_, bound) = self.ask(&range, false).await?;
+        let bound = self.ask(&range, false).await?.bound;
         Ok(self.bounded(bound).millis().min(now))
     }
 
@@ -240,9 +266,11 @@ impl Reads {
         loop {
             // What is not decided on some may be on the others.
             let all = waiting.is_some();
-            let (reports, bound) = self.ask(&range, all).await?;
-            let bound = self.bounded(bound);
+            let heard = self.ask(&range, all).await?;
+            let (mut reports, archived) = (heard.reports, heard.archived);
+            let bound = self.bounded(heard.bound);
             if !query.stable {
+                self.add_archived(&range, archived, &mut reports).await?;
                 let (keys, complete_to) = union(reports, query.direction);
                 let keys = items_of(&keys, (from, to), query);
                 return Ok(cut(keys, complete_to, query.limit, None));
@@ -267,6 +295,7 @@ impl Reads {
                 }
                 continue;
             }
+            self.add_archived(&range, archived, &mut reports).await?;
             let (mut keys, complete_to) = union(reports, query.direction);
             let before = keys.len();
             keys.retain(|key| bound.covers(key));
@@ -300,11 +329,7 @@ impl Reads {
 
     /// Asks a read quorum of every ring that was in force in a range, or all of its replicas; gives
     /// what they hold and the stable bound over all of them.
-    async fn ask(
-        &self,
-        range: &ReportRequest,
-        all: bool,
-    ) -> Result<(Vec<Report>, Frontier), QueryError> {
+    async fn ask(&self, range: &ReportRequest, all: bool) -> Result<Heard, QueryError> {
         let now = self.clock.now();
         // It goes with the rings as they are known now: it may move on while others are asked, and
         // what comes into force behind it is then none of these.
@@ -315,6 +340,12 @@ impl Reads {
         let mut reports: HashMap<Member, Report> = HashMap::new();
         let mut bound: Option<Frontier> = None;
         let mut fanned = Fanned::default();
+        let mut archived = ArchiveBound::NOTHING;
+        let first = tables.rings().first().and_then(BuiltRing::from_millis);
+        if let Some(first) = first {
+            // Before there was nobody, or nobody is known any more.
+            archived.nobody = Millis::new(first);
+        }
         // A ring that is to come into force holds nothing yet.
         let near = now.plus(2 * self.settings.limits.max_skew).get();
         let end = range.to.millis.get().min(near).saturating_add(1);
@@ -327,6 +358,8 @@ impl Reads {
             } = ring.staying(&range.channel.name, now.get());
             if set.is_empty() {
                 // All of them are lost: there is nobody to wait for.
+                let until = rings.peek().and_then(|later| later.from_millis());
+                archived.nobody = until.map_or(now, Millis::new);
                 continue;
             }
             let (known, rest): (Vec<Member>, Vec<Member>) =
@@ -370,7 +403,14 @@ impl Reads {
         let later = later.filter(|from| *from > near).min();
         let bound = later.map_or(bound, |from| bound.min(Frontier::before(Millis::new(from))));
         let bound = bound.min(Frontier::before(horizon));
-        Ok((reports.into_values().collect(), bound))
+        let reports: Vec<Report> = reports.into_values().collect();
+        let let_go = reports.iter().map(|report| report.holds_from).max();
+        archived.let_go = let_go.unwrap_or(Millis::MIN);
+        Ok(Heard {
+            reports,
+            bound,
+            archived,
+        })
     }
 
     /// A stable bound no further than a fixed window allows, where one is set.
@@ -397,6 +437,16 @@ impl Reads {
         let over = to.millis.plus(window) < self.clock.now();
         (over || query.whole) && bound.end() < to
     }
+}
+
+/// What was heard of a range.
+struct Heard {
+    /// What replicas hold.
+    reports: Vec<Report>,
+    /// Up to where it is stable.
+    bound: Frontier,
+    /// Up to where the archive is to be asked as well.
+    archived: ArchiveBound,
 }
 
 /// How far a read spread.

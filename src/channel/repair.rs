@@ -252,6 +252,11 @@ impl Repair {
         loop {
             let page = self.peers.inventory(member, request.clone()).await;
             let page = page.map_err(|error| error.to_string())?;
+            if undecided == Undecided::Adopted {
+                // What the member has let go of this node does not have either, and may have had.
+                let noted = replica.let_go(page.holds_from).await;
+                noted.map_err(|error| error.to_string())?;
+            }
             let Some(last) = page.lines.last() else {
                 return Ok(());
             };
@@ -393,6 +398,8 @@ impl Repair {
         let now = self.clock.now();
         let to = now.minus(FRESH).floor_to(MINUTE);
         let oldest = now.minus(COMPARED).floor_to(MINUTE);
+        // What went to the archive is not missed here.
+        let oldest = oldest.max(replica.holds_from());
         for member in self.others() {
             if !self.peers.is_connected(&member) {
                 continue;
@@ -448,6 +455,10 @@ impl Repair {
         let mut warmed = Warmed::default();
         for digest in theirs {
             if ours.get(&(digest.channel, digest.minute)) == Some(&digest) {
+                continue;
+            }
+            // Gone to the archive since.
+            if digest.minute < replica.holds_from() {
                 continue;
             }
             let Some(channel) = self.channels.numbered(digest.channel) else {

@@ -21,7 +21,9 @@ use crate::spoke::peers::{
     PeerItem, PeerPayload, PeerService, Refusal, Report, ReportRequest, SettleAnswer,
     SettleRequest, WriteRequest,
 };
-use crate::spoke::{ChannelId, Offered, ReadError, Replica, Stored, Write, WriteError, WriteId};
+use crate::spoke::{
+    ChannelId, Offered, ReadError, Replica, Stored, Vote, Write, WriteError, WriteId,
+};
 
 /// The most bytes of payloads that one answer to a fetch carries.
 const FETCH_BYTES: usize = 8 * 1024 * 1024;
@@ -172,8 +174,11 @@ impl PeerService for ReplicaService {
         let votes = replica.votes_at(key.millis);
         match replica.item_for_peer(channel.id, key).await {
             Ok(Some(item)) => GetAnswer::Found(item),
-            Ok(None) if votes => GetAnswer::No,
-            Ok(None) => GetAnswer::Unknown("the replica is warming".to_owned()),
+            Ok(None) => match replica.absent(votes, key) {
+                Ok(Vote::Evicted) => GetAnswer::Evicted,
+                Ok(_) => GetAnswer::No,
+                Err(error) => GetAnswer::Unknown(error.to_string()),
+            },
             Err(error) => GetAnswer::Unknown(error.to_string()),
         }
     }
@@ -206,6 +211,12 @@ impl PeerService for ReplicaService {
             None => self.channels_of(from, request.from, request.to),
         };
         let limit = request.limit.clamp(1, LINES);
+        // After they were listed: it goes up before anything goes.
+        let page = |lines, more| Inventory {
+            lines,
+            more,
+            holds_from: replica.holds_from(),
+        };
         let mut lines = Vec::new();
         for channel in channels {
             let start = match request.after {
@@ -214,13 +225,13 @@ impl PeerService for ReplicaService {
                 _ => ItemKey::first_of(request.from),
             };
             let left = limit - lines.len();
-            let page = replica.lines(channel.id, start, request.to, left).await;
-            lines.extend(page.map_err(|error| refused(&error))?);
+            let found = replica.lines(channel.id, start, request.to, left).await;
+            lines.extend(found.map_err(|error| refused(&error))?);
             if lines.len() >= limit {
-                return Ok(Inventory { lines, more: true });
+                return Ok(page(lines, true));
             }
         }
-        Ok(Inventory { lines, more: false })
+        Ok(page(lines, false))
     }
 
     async fn fetch(

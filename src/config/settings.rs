@@ -315,14 +315,20 @@ settings! {
         /// The memory for that. When it is full, new writes with such a key are refused; none is
         /// forgotten early.
         idempotency_bytes: u64 = 128 * MIB, size(MIB, TIB);
+        /// How long items stay on this node's disk once the archive has them. Without an archive they
+        /// stay for as long as their channel keeps them.
+        ttl_seconds: u64 = 3600, seconds(10, 30 * DAY);
     }
 
     /// The long-term store.
     archive: ArchiveConfig {
         /// Where it is. Credentials and endpoints come from the environment, under the names that each
         /// cloud's own tools read (AWS_ACCESS_KEY_ID, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME
-        /// and so on). Empty: there is none.
+        /// and so on). Empty: there is none, unless `local` says otherwise.
         url: Option<String> = None, Optional(STORE_URL);
+        /// Whether a hub that runs alone, without ZooKeeper, archives to a folder of its data where no
+        /// `url` is set. Without an archive items stay in Spoke for as long as their channel keeps them.
+        local: bool = true, Switch;
         /// How long a minute is over before it is archived.
         settle_seconds: u64 = 10, seconds(1, HOUR);
         /// How long after that a minute that its node has not archived is archived by another.

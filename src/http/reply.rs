@@ -218,6 +218,12 @@ pub fn query_error(wrong: &QueryError, channel: &str) -> Reply {
             );
             unavailable("undecided items", &reason, channel, &[])
         }
+        QueryError::Archive(error) => unavailable(
+            "the archive could not be read",
+            &error.to_string(),
+            channel,
+            &[],
+        ),
         QueryError::Read(error) => unavailable(
             "the items of that time could not be read",
             &error.to_string(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::NodeError;
-use crate::channel::{ChannelPlacement, Channels, Part, Repair, Warmed};
+use super::keeping::Keeping;
+use crate::channel::{Archiver, ChannelPlacement, Channels, Part, Repair, Warmed};
 use crate::cluster::{Cluster, Life, Phase, RingView};
 use crate::env::{BootTime, HubClock, Millis};
 use crate::spoke::peers::Peers;
@@ -27,6 +28,10 @@ pub(super) struct Opener {
     pub(super) boot: u128,
     pub(super) clock: Arc<HubClock>,
     pub(super) channels: Arc<Channels>,
+    /// What the store keeps.
+    pub(super) keeping: Arc<Keeping>,
+    /// `None` without an archive.
+    pub(super) archiver: Option<Arc<Archiver>>,
     pub(super) settings: ReplicaSettings,
     pub(super) life: Arc<Life>,
     pub(super) view: Arc<RingView>,
@@ -53,13 +58,13 @@ impl Opener {
         let started = self.clock.boot();
         let path = self.path.clone();
         let (options, id, boot) = (self.options.clone(), self.id, self.boot);
-        let (clock, channels) = (Arc::clone(&self.clock), Arc::clone(&self.channels));
+        let (clock, keeping) = (Arc::clone(&self.clock), Arc::clone(&self.keeping));
         let opening = tokio::task::spawn_blocking(move || {
             let folder = DiskFolder::open(&path).map_err(|source| NodeError::Folder {
                 path: path.clone(),
                 source,
             })?;
-            let store = LogStore::open(Arc::new(folder), options, id, boot, clock, channels)?;
+            let store = LogStore::open(Arc::new(folder), options, id, boot, clock, keeping)?;
             Ok::<_, NodeError>(store)
         });
         let store = opening.await.map_err(|_| NodeError::Ended {
@@ -88,6 +93,17 @@ impl Opener {
             self.view.own().clone(),
             self.settings,
         );
+        if let Some(archiver) = &self.archiver
+            && !status.intact
+        {
+            // Up to where what it may have lost had gone to the archive may be lost, too.
+            let archived_to = archiver.state().archived_to;
+            let noted = replica.let_go(archived_to).await;
+            noted.map_err(|source| NodeError::Folder {
+                path: self.path.clone(),
+                source,
+            })?;
+        }
         let forgotten = (!status.intact).then(|| self.repair.forget(&replica, began));
         for item in undecided {
             self.settle(&replica, item);

@@ -1,6 +1,6 @@
 //! From the configuration to the settings of each part.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,21 +83,28 @@ pub(super) fn tls_acceptor(config: &Config) -> Result<Option<TlsAcceptor>, NodeE
     Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
-/// The archive's store, if one is set.
-pub(super) fn archive_store(config: &Config) -> Result<Option<Store>, NodeError> {
+/// The archive's store, if there is one, and what it is called. `folder` is where a hub that runs alone
+/// has it otherwise.
+pub(super) fn archive_store(
+    config: &Config,
+    folder: &Path,
+) -> Result<Option<(Store, String)>, NodeError> {
     let Some(url) = &config.archive.url else {
-        return Ok(None);
+        if config.zookeeper.servers.is_some() || !config.archive.local {
+            return Ok(None);
+        }
+        return Ok(Some((Store::in_folder(folder)?, "local".to_owned())));
     };
     let patience = Patience {
         request: Duration::from_millis(config.archive.request_timeout_ms),
         retry: Duration::from_secs(config.archive.retry_seconds),
     };
     let store = Store::of_url(url, &crate::config::cloud_environment(), patience)?;
-    Ok(Some(store))
+    Ok(Some((store, url.clone())))
 }
 
 /// The numbers that archiving goes by.
-pub(super) fn archive_settings(config: &Config, mark: PathBuf) -> ArchiveSettings {
+pub(super) fn archive_settings(config: &Config, mark: PathBuf, url: String) -> ArchiveSettings {
     // Before that what a stable read gives may not reach to a minute's end.
     let unstable = config.spoke.accept_window_ms + config.cluster.max_skew_ms;
     let unstable = unstable + config.read.stable_seconds * 1000;
@@ -106,7 +113,7 @@ pub(super) fn archive_settings(config: &Config, mark: PathBuf) -> ArchiveSetting
         settle: i64::try_from(settle).unwrap_or(i64::MAX),
         takeover: i64::try_from(config.archive.takeover_seconds * 1000).unwrap_or(i64::MAX),
         mark,
-        url: config.archive.url.clone().unwrap_or_default(),
+        url,
     }
 }
 

@@ -6,8 +6,8 @@
 //! cut off costs the slot it was in, and the other one holds the mark before it.
 //!
 //! It also says whether the store was closed in order, and whether something that it promised may
-//! be missing. The latter is said in both slots, so that no single damaged one brings back what was
-//! true before.
+//! be missing, and from which time on it still holds everything. The latter two are said in both slots,
+//! so that no single damaged one brings back what was true before.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -34,8 +34,12 @@ pub struct ClockMark {
     pub clean: bool,
     /// Something that was promised may be missing, and has not been fetched from elsewhere yet.
     pub doubt: bool,
+    /// Items of times before it may have gone to the archive, and be here no more.
+    pub holds_from: Millis,
 }
 
+/// The format of a slot; the one before had no `holds_from`.
+const FORMAT: u8 = 2;
 const CLEAN: u8 = 1;
 const DOUBT: u8 = 2;
 
@@ -46,6 +50,7 @@ pub struct ClockFile {
     next: usize,
     mark: Millis,
     doubt: bool,
+    holds_from: Millis,
 }
 
 impl ClockFile {
@@ -79,6 +84,7 @@ impl ClockFile {
             next,
             mark: mark.map_or(Millis::MIN, |mark| mark.mark),
             doubt: mark.is_some_and(|mark| mark.doubt),
+            holds_from: mark.map_or(Millis::MIN, |mark| mark.holds_from),
         };
         Ok((open, mark))
     }
@@ -93,6 +99,11 @@ impl ClockFile {
         self.doubt
     }
 
+    /// From which time on the store still holds everything.
+    pub fn holds_from(&self) -> Millis {
+        self.holds_from
+    }
+
     /// Replaces the older of the two marks, and syncs it.
     ///
     /// # Errors
@@ -103,6 +114,7 @@ impl ClockFile {
             mark,
             clean,
             doubt: self.doubt,
+            holds_from: self.holds_from,
         });
         let at = (self.next * SLOT) as u64;
         self.file.write_at(&[IoSlice::new(&slot)], at)?;
@@ -127,6 +139,23 @@ impl ClockFile {
         }
         twice
     }
+
+    /// Says that items of times before `holds_from` may be here no more: both marks do. It only ever
+    /// goes up.
+    ///
+    /// # Errors
+    /// As [`Self::replace`]; then nothing of them may go.
+    pub fn let_go(
+        &mut self,
+        sequence: [u64; 2],
+        mark: Millis,
+        holds_from: Millis,
+    ) -> io::Result<()> {
+        self.holds_from = self.holds_from.max(holds_from);
+        let [first, second] = sequence;
+        self.write(first, mark, false)?;
+        self.write(second, mark, false)
+    }
 }
 
 fn encode(mark: &ClockMark) -> Vec<u8> {
@@ -135,7 +164,8 @@ fn encode(mark: &ClockMark) -> Vec<u8> {
     out.extend_from_slice(&mark.mark.get().to_le_bytes());
     out.push(u8::from(mark.clean) * CLEAN + u8::from(mark.doubt) * DOUBT);
     // Never zero, so that an empty slot is no mark.
-    out.push(1);
+    out.push(FORMAT);
+    out.extend_from_slice(&mark.holds_from.get().to_le_bytes());
     out.extend_from_slice(&xxh3_64(&out).to_le_bytes());
     out.resize(SLOT, 0);
     out
@@ -146,7 +176,12 @@ fn decode(bytes: &[u8]) -> Option<ClockMark> {
     let sequence = u64::from_le_bytes(reader.array().ok()?);
     let mark = reader.millis().ok()?;
     let flags = reader.byte().ok()?;
-    reader.byte().ok().filter(|format| *format == 1)?;
+    let holds_from = match reader.byte().ok()? {
+        // Nothing ever went to an archive.
+        1 => Millis::MIN,
+        FORMAT => reader.millis().ok()?,
+        _ => return None,
+    };
     let covered = bytes.get(..bytes.len() - reader.rest().len())?;
     let intact = u64::from_le_bytes(reader.array().ok()?) == xxh3_64(covered);
     intact.then_some(ClockMark {
@@ -154,5 +189,6 @@ fn decode(bytes: &[u8]) -> Option<ClockMark> {
         mark,
         clean: flags & CLEAN != 0,
         doubt: flags & DOUBT != 0,
+        holds_from,
     })
 }

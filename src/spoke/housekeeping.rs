@@ -22,6 +22,13 @@ use crate::item::ItemKey;
 pub trait Retention: Send + Sync {
     /// What a channel's items must reach to be kept.
     fn keeps(&self, channel: ChannelId) -> Keeps;
+
+    /// The time before which everything is in the archive, and old enough to be read from there; the
+    /// lowest there is where there is no archive. It may go down again when something older comes, and
+    /// does so before that is stored.
+    fn evicts_to(&self) -> Millis {
+        Millis::MIN
+    }
 }
 
 /// What is kept of a channel.
@@ -86,7 +93,8 @@ impl Housekeeping {
                     self.seal_all();
                 }
                 Ok(Chore::Expire(done)) => {
-                    let _ = done.send(self.expire(Duration::ZERO));
+                    let gone = self.evict() + self.expire(Duration::ZERO);
+                    let _ = done.send(gone);
                 }
                 Ok(Chore::Tidy(done)) => {
                     self.tidy();
@@ -105,6 +113,7 @@ impl Housekeeping {
                 looked = now;
                 self.tidy();
                 looks += 1;
+                self.evict();
                 if looks.is_multiple_of(LOOKS_PER_EXPIRY) {
                     // Where room is short, what was just given up must not wait for its turn.
                     let full = self.shared.full.load(Ordering::Relaxed);
@@ -139,6 +148,45 @@ impl Housekeeping {
                 }
             }
         }
+    }
+
+    /// Removes the sealed segments of times that the archive has; gives how many.
+    fn evict(&self) -> usize {
+        let to = self.retention.evicts_to();
+        let mut gone = 0;
+        for entry in &self.shared.segments {
+            let segment = entry.value();
+            let end = self.shared.directory.end(segment.id.bucket);
+            if end > to || self.shared.failure().is_some() {
+                break;
+            }
+            match self.evict_one(segment, end, to) {
+                Ok(true) => gone += 1,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(segment = %segment.id, %error, "a segment that is archived did not go");
+                    break;
+                }
+            }
+        }
+        crate::metric::segments_evicted(gone);
+        gone
+    }
+
+    fn evict_one(&self, segment: &Segment, end: Millis, to: Millis) -> io::Result<bool> {
+        let shared = &*self.shared;
+        let State::Sealed(meta) = &*segment.state() else {
+            return Ok(false);
+        };
+        shared.let_go(to)?;
+        // Something older than what is archived may have come since: that was said before it was
+        // stored, and so before this segment could have it.
+        if end > self.retention.evicts_to() {
+            return Ok(false);
+        }
+        remove(shared, segment, meta.mark)?;
+        tracing::debug!(segment = %segment.id, "a segment went, as the archive has it");
+        Ok(true)
     }
 
     /// Removes the sealed segments that nobody keeps anything of; gives how many.
@@ -320,11 +368,19 @@ fn expire_one(
     if !expired(index.channels(), retention) || damage_keeps(shared, id, retention) {
         return Ok(false);
     }
-    let io = |source| ReadError::Io {
+    let removed = remove(shared, segment, index.meta().mark);
+    removed.map_err(|source| ReadError::Io {
         segment: id,
         source,
-    };
-    shared.keep_mark(index.meta().mark).map_err(io)?;
+    })?;
+    tracing::debug!(segment = %id, "a segment expired");
+    Ok(true)
+}
+
+/// Removes a sealed segment that has that mark.
+fn remove(shared: &Shared, segment: &Segment, mark: Millis) -> io::Result<()> {
+    let id = segment.id;
+    shared.keep_mark(mark)?;
     let layout = shared.layout.lock();
     let last_of_bucket = shared.in_bucket(id.bucket).count() == 1;
     shared.segments.remove(&id);
@@ -337,13 +393,11 @@ fn expire_one(
     // The log goes last, and only once the rest is gone for good: if this is cut off, the next
     // start finds a log without an index, indexes it and lets it expire again. An index without a
     // log would mean that items were lost.
-    shared.files.remove(&id.index_name()).map_err(io)?;
+    shared.files.remove(&id.index_name())?;
     let _ = shared.files.remove(&id.damage_name());
-    shared.files.sync_folder().map_err(io)?;
-    shared.files.remove(&id.log_name()).map_err(io)?;
-    shared.files.sync_folder().map_err(io)?;
-    tracing::debug!(segment = %id, "a segment expired");
-    Ok(true)
+    shared.files.sync_folder()?;
+    shared.files.remove(&id.log_name())?;
+    shared.files.sync_folder()
 }
 
 /// Syncs what was written since the last time, where acknowledgements do not wait for it.

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     /// The open ones, by [`Segment::generation`]: a later segment may have the same name.
     pub(super) open: moka::sync::Cache<u64, Arc<OpenSegment>>,
     pub(super) mark: AtomicI64,
+    /// Items of times before it may be in the archive only.
+    pub(super) holds_from: AtomicI64,
     /// Whether what is written leaves the mark where it is.
     pub(super) holds_mark: AtomicBool,
     pub(super) sequence: AtomicU64,
@@ -165,6 +167,20 @@ impl Shared {
         }
         let mark = Millis::new(self.mark.load(Ordering::Acquire));
         file.write(self.next_sequence(), mark, false)
+    }
+
+    /// Takes down that items of times before `from` may be here no more: on disk, and then for readers.
+    /// Only after that may any of them go.
+    pub(super) fn let_go(&self, from: Millis) -> io::Result<()> {
+        if self.holds_from.load(Ordering::Acquire) >= from.get() {
+            return Ok(());
+        }
+        let mut file = self.clock_file.lock();
+        let mark = Millis::new(self.mark.load(Ordering::Acquire));
+        let sequence = [self.next_sequence(), self.next_sequence()];
+        file.let_go(sequence, mark, from)?;
+        self.holds_from.fetch_max(from.get(), Ordering::AcqRel);
+        Ok(())
     }
 
     /// Takes up that every item of the channel which this node coordinates, up to and including that

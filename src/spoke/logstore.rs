@@ -1,5 +1,6 @@
 //! The segmented log as a store: its threads, and the door to them.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -182,6 +183,14 @@ impl SpokeStore for LogStore {
 
     fn mark(&self) -> Millis {
         Millis::new(self.shared.mark.load(Ordering::Acquire))
+    }
+
+    fn holds_from(&self) -> Millis {
+        Millis::new(self.shared.holds_from.load(Ordering::Acquire))
+    }
+
+    fn let_go(&self, from: Millis) -> io::Result<()> {
+        self.shared.let_go(from)
     }
 
     fn hold_mark(&self, holds: bool) {

@@ -5,6 +5,7 @@
 //! who calls it must not hold a lock that the answer takes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,6 +46,7 @@ struct Inner {
     records: u64,
     mark: Millis,
     holds_mark: bool,
+    holds_from: Millis,
     recent: Vec<(ChannelId, ItemKey, WriteId, ItemFlags)>,
     decided: BTreeMap<ChannelId, ItemKey>,
     undecided: Vec<Undecided>,
@@ -87,6 +89,7 @@ impl MemoryStore {
                 records: 0,
                 mark: Millis::MIN,
                 holds_mark: false,
+                holds_from: Millis::MIN,
                 recent: Vec::new(),
                 decided: BTreeMap::new(),
                 undecided: Vec::new(),
@@ -133,6 +136,7 @@ impl MemoryStore {
                 records: inner.records,
                 mark: inner.mark,
                 holds_mark: false,
+                holds_from: inner.holds_from,
                 recent: remembered
                     .map(|e| (e.channel, e.key, e.write_id, e.flags))
                     .collect(),
@@ -334,6 +338,16 @@ impl SpokeStore for MemoryStore {
 
     fn mark(&self) -> Millis {
         self.inner.lock().mark
+    }
+
+    fn holds_from(&self) -> Millis {
+        self.inner.lock().holds_from
+    }
+
+    fn let_go(&self, from: Millis) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        inner.holds_from = inner.holds_from.max(from);
+        Ok(())
     }
 
     fn hold_mark(&self, holds: bool) {

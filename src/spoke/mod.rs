@@ -57,7 +57,8 @@ pub use peers::Report;
 pub use record::{ItemFlags, ItemHead, Malformed};
 pub use recover::OpenError;
 pub use replica::{
-    EarlierSet, KeyPlacement, Offered, Replica, ReplicaSettings, Stored, Write, WriteError,
+    Archived, EarlierSet, KeyPlacement, Offered, Replica, ReplicaSettings, Stored, Vote, Write,
+    WriteError,
 };
 pub use store::{
     Append, AppendError, Done, Naming, RECALL, Range, ReadError, Removal, SpokeStore, StoreStatus,

@@ -226,6 +226,8 @@ pub struct Inventory {
     pub lines: Vec<InventoryLine>,
     /// Whether there are more behind the last one.
     pub more: bool,
+    /// From this time on the member still holds everything that it ever held.
+    pub holds_from: Millis,
 }
 
 /// What a channel-minute holds, for comparing it without listing it.

@@ -125,6 +125,7 @@ pub(super) fn open(
             holds_mark: AtomicBool::new(false),
             sequence: AtomicU64::new(0),
             doubt: AtomicBool::new(clock_file.doubt()),
+            holds_from: AtomicI64::new(clock_file.holds_from().get()),
             clock_file: Mutex::new(clock_file),
             full: AtomicBool::new(false),
             free: AtomicU64::new(0),

@@ -17,10 +17,12 @@ mod settle;
 mod write;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hub_ring::Member;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, oneshot};
@@ -35,6 +37,7 @@ use crate::item::{Frontier, ItemKey, NodeSlot, Stamps};
 
 pub use offered::Offered;
 pub use outcome::{Stored, WriteError};
+pub use read::Vote;
 pub use write::Write;
 
 /// The clock mark is asked for anew when the clock is this close to it, in milliseconds.
@@ -137,6 +140,20 @@ pub struct Replica {
     /// Whether this node's clock is too far from the others' to promise anything by it.
     clock_off: AtomicBool,
     marking: AtomicBool,
+    /// Hears of what is stored of times that were archived; nobody, without an archive.
+    archived: OnceLock<Arc<dyn Archived>>,
+}
+
+/// How far archiving has come, as those need to know who store what is late.
+#[async_trait]
+pub trait Archived: Send + Sync {
+    /// Everything that this node held of times before is in the archive.
+    fn archived_to(&self) -> Millis;
+
+    /// Something of that channel and time is about to be stored: once this returns it is known, also
+    /// to the next run, that it is to be looked for in the archive. It is looked for once what this
+    /// gives is dropped.
+    async fn late(&self, channel: ChannelId, at: Millis) -> io::Result<Box<dyn Send>>;
 }
 
 impl Replica {
@@ -187,8 +204,15 @@ impl Replica {
             closed: AtomicBool::new(false),
             clock_off: AtomicBool::new(false),
             marking: AtomicBool::new(false),
+            archived: OnceLock::new(),
         });
         (replica, undecided)
+    }
+
+    /// Says who is to hear of what is stored of times that were archived. Once.
+    pub fn set_archived(&self, archived: Arc<dyn Archived>) {
+        // The first one stays.
+        let _ = self.archived.set(archived);
     }
 
     /// When it can stamp keys: its clock must be within the skew of what was promised before.

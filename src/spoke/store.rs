@@ -48,6 +48,16 @@ pub trait SpokeStore: Send + Sync {
     /// The clock mark that is on disk: no promise may speak of a later time.
     fn mark(&self) -> Millis;
 
+    /// The time from which on it still holds everything: items before it may have gone, as the archive
+    /// has them. Asked after something was looked up and not found: it goes up before anything goes.
+    fn holds_from(&self) -> Millis;
+
+    /// Says that items of times before `from` are not to be looked for here alone. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the disk says; it may hold or not.
+    fn let_go(&self, from: Millis) -> io::Result<()>;
+
     /// Where an item stands; `None` if it is not held.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use hub_ring::Member;
 use super::Reads;
 use crate::item::ItemKey;
 use crate::spoke::peers::{ChannelRef, GetAnswer, PeerItem, PeerPayload, Report, ReportRequest};
-use crate::spoke::{ItemFlags, ItemHead, ReadError, StoredItem, StoredPayload};
+use crate::spoke::{ItemFlags, ItemHead, ReadError, StoredItem, StoredPayload, Vote};
 
 /// What a replica said to a question about a key.
 pub(super) enum Said {
@@ -15,6 +15,8 @@ pub(super) enum Said {
     Found(StoredItem),
     /// It would, if it existed.
     No,
+    /// It does not hold that time any more: it is in the archive.
+    Evicted,
     /// Neither, with the reason.
     Nothing(ReadError),
 }
@@ -49,14 +51,15 @@ impl Reads {
     }
 
     /// Asks replicas about a key, one after the other, until one holds it or `needed` of them say that
-    /// it does not exist. The next one is asked as well when one takes its time. Gives who did not
-    /// answer, too.
+    /// it does not exist, or that they have let go of that time; with `soon`, one who says so is enough.
+    /// The next one is asked as well when one takes its time. Gives who did not answer, too.
     pub(super) async fn ask_for(
         &self,
         set: &[Member],
         needed: usize,
         channel: &ChannelRef,
         key: ItemKey,
+        soon: bool,
     ) -> (Said, Vec<Member>) {
         let order = self.nearest(set);
         let mut waiting = order.iter();
@@ -64,6 +67,7 @@ impl Reads {
         let mut missing = Vec::new();
         let mut wrong = None;
         let mut denials = 0;
+        let mut evicted = false;
         let mut next = waiting.next();
         let mut asked = 0;
         let said = loop {
@@ -83,6 +87,11 @@ impl Reads {
             match answered {
                 Some((_, Said::Found(item))) => break Said::Found(item),
                 Some((_, Said::No)) => denials += 1,
+                Some((_, Said::Evicted)) if soon => break Said::Evicted,
+                Some((_, Said::Evicted)) => {
+                    evicted = true;
+                    denials += 1;
+                }
                 Some((member, Said::Nothing(error))) => {
                     missing.push(member.clone());
                     wrong = Some(error);
@@ -93,7 +102,7 @@ impl Reads {
                 None => {}
             }
             if denials >= needed {
-                break Said::No;
+                break if evicted { Said::Evicted } else { Said::No };
             }
             next = waiting.next();
         };
@@ -111,8 +120,9 @@ impl Reads {
             match self.local.get() {
                 None => Said::Nothing(closed()),
                 Some(replica) => match replica.vote_on(channel.id, key).await {
-                    Ok(Some(item)) => Said::Found(item),
-                    Ok(None) => Said::No,
+                    Ok(Vote::Held(item)) => Said::Found(item),
+                    Ok(Vote::No) => Said::No,
+                    Ok(Vote::Evicted) => Said::Evicted,
                     Err(error) => Said::Nothing(error),
                 },
             }
@@ -123,9 +133,7 @@ impl Reads {
                     None => Said::Nothing(no_answer()),
                 },
                 Ok(GetAnswer::No) => Said::No,
-                Ok(GetAnswer::Evicted) => Said::Nothing(ReadError::Closed {
-                    reason: format!("{} does not hold that time any more", member.as_str()),
-                }),
+                Ok(GetAnswer::Evicted) => Said::Evicted,
                 Ok(GetAnswer::Unknown(reason)) => Said::Nothing(ReadError::Closed { reason }),
                 Err(error) => Said::Nothing(ReadError::Closed {
                     reason: error.to_string(),

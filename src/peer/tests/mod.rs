@@ -184,6 +184,7 @@ impl PeerService for Scripted {
         Ok(Inventory {
             lines: vec![line],
             more: true,
+            holds_from: Millis::new(6),
         })
     }
 

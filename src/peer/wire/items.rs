@@ -361,6 +361,7 @@ pub(in crate::peer) fn encode_inventory(inventory: &Inventory) -> Frame {
     Frame::of(&m::Lines {
         lines: lines.collect(),
         more: inventory.more,
+        holds_from: inventory.holds_from.get(),
     })
 }
 
@@ -383,6 +384,7 @@ pub(in crate::peer) fn decode_inventory(bytes: Bytes) -> Result<Inventory, Malfo
             .map(line)
             .collect::<Result<_, _>>()?,
         more: lines.more,
+        holds_from: Millis::new(lines.holds_from),
     })
 }
 

@@ -264,6 +264,8 @@ pub(in crate::peer) struct Lines {
     pub lines: Vec<Line>,
     #[prost(bool, tag = "2")]
     pub more: bool,
+    #[prost(sint64, tag = "3")]
+    pub holds_from: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -266,7 +266,7 @@ proptest! {
             named: named.map(|names| names.iter().map(|n| Member::new(n).unwrap()).collect()),
         };
         let lines = lines.into_iter().map(line).collect();
-        let inventory = Inventory { lines, more };
+        let inventory = Inventory { lines, more, holds_from: from };
         comes_back(&inventory, encode_inventory(&inventory), decode_inventory);
     }
 

@@ -1,5 +1,6 @@
 //! Taking what other coordinators offer.
 
+use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,8 +44,18 @@ impl Replica {
     /// Takes a batch in its order, and answers once all of it is as safe as the durability asks.
     pub async fn take(self: &Arc<Self>, batch: Vec<Offered>) -> Vec<AppendAnswer> {
         let mut steps = Vec::with_capacity(batch.len());
+        let mut late = Vec::new();
         for offered in &batch {
-            steps.push(self.begin(offered).await);
+            match self.late(offered).await {
+                Ok(noted) => {
+                    late.extend(noted);
+                    steps.push(self.begin(offered).await);
+                }
+                Err(error) => {
+                    let unknown = AppendAnswer::Unknown(format!("the archive's mark: {error}"));
+                    steps.push(Step::Now(unknown));
+                }
+            }
         }
         let mut answers = Vec::with_capacity(batch.len());
         for (mut step, offered) in steps.into_iter().zip(&batch) {
@@ -70,6 +81,18 @@ impl Replica {
             answers.push(answer);
         }
         answers
+    }
+
+    /// Sees to it that what is stored of a time that was archived is looked for in the archive.
+    async fn late(&self, offered: &Offered) -> io::Result<Option<Box<dyn Send>>> {
+        let request = &offered.request;
+        let at = request.key.millis;
+        match self.archived.get() {
+            Some(archived) if at < archived.archived_to() => {
+                archived.late(request.channel.id, at).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn begin(self: &Arc<Self>, offered: &Offered) -> Step {

@@ -1,5 +1,6 @@
 //! Reading: the frontier of a channel, and then what is held.
 
+use std::io;
 use std::sync::Arc;
 
 use super::Replica;
@@ -10,6 +11,17 @@ use crate::spoke::ids::ChannelId;
 use crate::spoke::index::ReadMode;
 use crate::spoke::peers::{Report, ReportRequest};
 use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
+
+/// What a replica says of an item.
+#[derive(Debug)]
+pub enum Vote {
+    /// It holds it.
+    Held(StoredItem),
+    /// It holds everything of that time that it ever held, and not this.
+    No,
+    /// It does not hold everything of that time any more: the archive does.
+    Evicted,
+}
 
 impl Replica {
     /// The item of that key, also where it is one of a bulk insert; `None` if it is not held. A copy
@@ -31,16 +43,46 @@ impl Replica {
     /// # Errors
     /// As [`Self::get`]; [`ReadError::Closed`] if it is not held and this replica may have forgotten
     /// that it ever was.
-    pub async fn vote_on(
-        &self,
-        channel: ChannelId,
-        key: ItemKey,
-    ) -> Result<Option<StoredItem>, ReadError> {
+    pub async fn vote_on(&self, channel: ChannelId, key: ItemKey) -> Result<Vote, ReadError> {
+        // Before it is looked for: what it learns meanwhile may be this very item.
         let votes = self.votes_at(key.millis);
         match self.get(channel, key).await? {
-            None if !votes => Err(warming()),
-            found => Ok(found),
+            Some(item) => Ok(Vote::Held(item)),
+            None => self.absent(votes, key),
         }
+    }
+
+    /// What is said of an item that was looked for and is not held.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if this replica may have forgotten that it ever was.
+    pub fn absent(&self, votes: bool, key: ItemKey) -> Result<Vote, ReadError> {
+        if !votes {
+            return Err(warming());
+        }
+        // It went up before anything went.
+        if key.millis < self.store.holds_from() {
+            return Ok(Vote::Evicted);
+        }
+        Ok(Vote::No)
+    }
+
+    /// The time from which on this replica still holds everything that it ever held.
+    pub fn holds_from(&self) -> Millis {
+        self.store.holds_from()
+    }
+
+    /// What it ever held of times before `from` may be missing here, though it is in the archive.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn let_go(&self, from: Millis) -> io::Result<()> {
+        if self.store.holds_from() >= from {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.store);
+        let written = tokio::task::spawn_blocking(move || store.let_go(from)).await;
+        written.map_err(io::Error::other)?
     }
 
     /// The frontier of a channel, and then what is held of a range.
@@ -58,7 +100,7 @@ impl Replica {
             frontier,
             keys: Vec::new(),
             complete_to: None,
-            holds_from: Millis::MIN,
+            holds_from: self.store.holds_from(),
         };
         if request.limit == 0 {
             return Ok(report);
@@ -83,6 +125,8 @@ impl Replica {
         let entries = self
             .reading(move |store, mode| store.range(&range, mode))
             .await?;
+        // After they were listed: it went up before anything went.
+        report.holds_from = self.store.holds_from();
         report.complete_to = match entries.last() {
             Some(last) if entries.len() >= request.limit => Some(last.key),
             _ => None,

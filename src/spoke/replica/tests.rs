@@ -95,6 +95,14 @@ impl SpokeStore for HeldStore {
 
     fn hold_mark(&self, _: bool) {}
 
+    fn holds_from(&self) -> Millis {
+        Millis::MIN
+    }
+
+    fn let_go(&self, _: Millis) -> std::io::Result<()> {
+        Ok(())
+    }
+
     fn find(&self, _: ChannelId, _: &ItemKey, _: ReadMode) -> Result<Option<Entry>, ReadError> {
         Ok(None)
     }

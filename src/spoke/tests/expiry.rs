@@ -5,7 +5,7 @@ use crate::spoke::files::sim::{Call, Crash, Trouble};
 use crate::spoke::{ChannelId, Direction, Durability, Keeps, SpokeStore};
 
 /// Three sealed minutes of A; B is in the second one alone.
-fn three_minutes(durability: Durability) -> Rig {
+pub fn three_minutes(durability: Durability) -> Rig {
     let rig = Rig::new(durability);
     for minute in 0..3 {
         rig.put(A, key(minute * MINUTE, "a"), b"x").unwrap();

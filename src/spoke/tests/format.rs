@@ -84,9 +84,10 @@ fn the_bytes_of_a_clock_mark_are_these() {
         "0200000000000000",
         &hex(&mark),
         "00",
-        "01",
-        "00e501878db850ce",
-        &"00".repeat(486),
+        "02",
+        "0028d3ed7cc7ffff",
+        "7c48c96f1ce20872",
+        &"00".repeat(478),
     ];
     assert_eq!(hex(&clock[512..]), expected.concat());
     // The other slot is as the start left it: of the place before, and without a time.

@@ -10,6 +10,7 @@ mod damage_kept;
 mod disk;
 mod doubt;
 mod duplicates;
+mod evicted;
 mod expiry;
 mod faults;
 mod format;

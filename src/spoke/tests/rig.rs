@@ -1,5 +1,6 @@
 //! What the tests share: a store on a simulated disk, with a clock and a retention they move.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -76,20 +77,38 @@ pub fn head(key: ItemKey, write: u128, flags: ItemFlags, payload: &[u8]) -> Item
 
 /// What each channel keeps: everything, unless a test says otherwise.
 #[derive(Default)]
-pub struct Script(Mutex<Vec<(ChannelId, Keeps)>>);
+pub struct Script {
+    keeps: Mutex<Vec<(ChannelId, Keeps)>>,
+    /// Up to where everything is archived, as it is said each time; the last one stays.
+    archived: Mutex<VecDeque<Millis>>,
+}
 
 impl Script {
     pub fn set(&self, channel: ChannelId, keeps: Keeps) {
-        self.0.lock().retain(|(c, _)| *c != channel);
-        self.0.lock().push((channel, keeps));
+        self.keeps.lock().retain(|(c, _)| *c != channel);
+        self.keeps.lock().push((channel, keeps));
+    }
+
+    /// Says so each time it is asked, in turn.
+    pub fn archived_to(&self, times: &[Millis]) {
+        *self.archived.lock() = times.iter().copied().collect();
     }
 }
 
 impl Retention for Script {
     fn keeps(&self, channel: ChannelId) -> Keeps {
-        let script = self.0.lock();
+        let script = self.keeps.lock();
         let said = script.iter().find(|(c, _)| *c == channel);
         said.map_or(Keeps::All, |(_, keeps)| *keeps)
+    }
+
+    fn evicts_to(&self) -> Millis {
+        let mut archived = self.archived.lock();
+        let now = archived.front().copied();
+        if archived.len() > 1 {
+            archived.pop_front();
+        }
+        now.unwrap_or(Millis::MIN)
     }
 }
 
