@@ -44,7 +44,7 @@ use crate::item::NodeSlot;
 use crate::metric;
 use crate::ops::{AdminGate, Leaving, Membership, Node, NodeFacts, Others, TimeSource, Working};
 use crate::spoke::accept::Limits;
-use crate::spoke::{ReplicaSettings, StoreId};
+use crate::spoke::{ReplicaSettings, Retention as _, StoreId};
 
 /// The version of the hub.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -407,13 +407,17 @@ impl Starting<'_> {
                 Some(Arc::new(archiver.map_err(wrong)?))
             }
         };
-        let keeping = Arc::new(Keeping {
-            channels: Arc::clone(&channels),
-            archiver: archiver.clone(),
-            clock: Arc::clone(clock),
-            // What a client may ask once more about stays as well.
-            ttl: millis(config.spoke.ttl_seconds.saturating_mul(1000)).max(window),
-        });
+        // What a client may ask once more about stays as well.
+        let ttl = millis(config.spoke.ttl_seconds.saturating_mul(1000)).max(window);
+        let keeping = Keeping::new(
+            Arc::clone(&channels),
+            archiver.clone(),
+            Arc::clone(clock),
+            ttl,
+        );
+        let keeping = Arc::new(keeping);
+        let saying = Arc::clone(&keeping);
+        cluster.set_archived(move || saying.evicts_to());
         if let (Some(link), Some(listener)) = (&joined.link, self.peer_listener) {
             let service = ReplicaService::new(
                 Arc::clone(self.view),

@@ -44,6 +44,7 @@ pub mod s3;
 pub mod scenarios;
 pub mod script;
 pub mod skew;
+pub mod storm;
 pub mod survey;
 pub mod wait;
 pub mod zookeeper;

@@ -4,6 +4,7 @@
 //! what keeps its horizon moving, compares clocks, and keeps the ring; [`Cluster::joined`] waits
 //! until the node is in a ring that is in force.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -24,8 +25,8 @@ use super::ring_file::{RingFile, RingFileError};
 use super::rings::Rings;
 use super::sightings::Sightings;
 use super::view::RingView;
-use super::{comparing, confirming, keeping};
-use crate::env::HubClock;
+use super::{archived, comparing, confirming, keeping};
+use crate::env::{HubClock, Millis};
 
 /// How often what nobody tells is looked at: whether members answer, and how time passes.
 pub(super) const TICK: Duration = Duration::from_millis(250);
@@ -93,6 +94,10 @@ pub struct Cluster {
     pub(super) rings: Rings,
     pub(super) peers: OnceLock<Arc<dyn RingPeers>>,
     pub(super) book: OnceLock<Arc<dyn ChannelBook>>,
+    /// How far this node has come with archiving; it does not, unless it is set.
+    own_archived: OnceLock<Box<dyn Fn() -> Millis + Send + Sync>>,
+    /// How far members have come that were heard of lately.
+    pub(super) archived: Mutex<BTreeMap<Member, Millis>>,
     pub(super) sightings: Mutex<Sightings>,
     pub(super) standing: watch::Sender<ClockStanding>,
     pub(super) says: watch::Sender<Option<String>>,
@@ -129,6 +134,8 @@ impl Cluster {
             policy,
             rings,
             peers: OnceLock::new(),
+            own_archived: OnceLock::new(),
+            archived: Mutex::default(),
             book: OnceLock::new(),
             sightings: Mutex::default(),
             standing: watch::Sender::new(ClockStanding::ALONE),
@@ -199,6 +206,7 @@ impl Cluster {
             tasks.spawn(keeping::watch_members(Arc::clone(self)));
             tasks.spawn(keeping::complete_left_over(Arc::clone(self)));
             tasks.spawn(comparing::run(Arc::clone(self)));
+            tasks.spawn(archived::ask(Arc::clone(self)));
         }
         tokio::spawn(async move {
             // None of them ends; one that panics takes the node with it.
@@ -269,6 +277,17 @@ impl Cluster {
         book.set_rest(self.policy.lease_millis + 2 * self.policy.max_skew_millis);
         // Set once: later ones are the same.
         let _ = self.book.set(book);
+    }
+
+    /// Says where it stands how far this node has come with archiving: see [`Vouched::archived_to`].
+    pub fn set_archived(&self, archived_to: impl Fn() -> Millis + Send + Sync + 'static) {
+        // Set once: later ones are the same.
+        let _ = self.own_archived.set(Box::new(archived_to));
+    }
+
+    /// See [`Vouched::archived_to`].
+    pub(super) fn archived_to(&self) -> Millis {
+        self.own_archived.get().map_or(Millis::MIN, |to| to())
     }
 
     /// This node.
@@ -349,6 +368,7 @@ impl RingService for Cluster {
             incarnation: self.incarnation(),
             knows: self.rings.knows(),
             channels: self.book.get().map_or(0, |book| book.digest()),
+            archived_to: self.archived_to(),
             // Last: it is to be the time of the answer.
             clock: self.clock.now(),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hub_ring::keeper::{self, Announcement, Decision};
 use hub_ring::{Adoption, Member, RingHistory, RingMap};
 
+use super::archived;
 use super::coordination::{
     Coordination, CoordinationError, KeeperLock, MemberRecord, VersionedRings,
 };
@@ -282,13 +283,15 @@ fn tidy(cluster: &Cluster, history: &mut RingHistory) -> bool {
     let now = cluster.clock.now();
     let times = keeper::absent_times(history, &observed, &absences, now.get(), &cluster.policy);
     let noted = times.is_some_and(|times| history.set_absent(times));
-    // Without an archive, Spoke keeps an item until its channel's retention ends; so no map may go
-    // in whose time there may be an item that some channel keeps.
+    // What is not in the archive Spoke keeps until its channel's retention ends: until then no map may
+    // go in whose time there may be an item that some channel keeps.
     let retention = cluster.book.get().and_then(|book| book.longest_retention());
-    let oldest = retention.map(|longest| {
+    let by_retention = retention.map(|longest| {
         now.get()
             .saturating_sub(longest.saturating_add(RETENTION_MARGIN))
     });
+    let by_archive = archived::needed_from(history, &cluster.archived.lock());
+    let oldest = by_retention.max(by_archive);
     let pruned = oldest.is_some_and(|oldest| history.prune(oldest) > 0);
     noted || pruned
 }

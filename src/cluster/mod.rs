@@ -5,6 +5,7 @@
 //! [`RingView`] answers `R(c, k)` and holds the ring horizon; [`join`] brings a node into the ring
 //! and keeps its horizon moving; [`Life`] says how far the node has come.
 
+mod archived;
 mod clocks;
 mod comparing;
 mod confirming;

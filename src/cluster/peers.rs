@@ -64,6 +64,9 @@ pub struct Vouched {
     pub clock: Millis,
     /// What tells whether the two know the same channels: XXH3 of all names, numbers and versions.
     pub channels: u64,
+    /// Of times before it, everything that the member ever held is in the archive, and has been for a
+    /// while; the lowest time without an archive.
+    pub archived_to: Millis,
 }
 
 /// The channels that a member knows, and those that it knows to be gone.

@@ -210,6 +210,7 @@ impl RingService for Scripted {
             knows: HistoryMark::default(),
             clock: Millis::new(1),
             channels: 5,
+            archived_to: Millis::MIN,
         }
     }
 

@@ -226,6 +226,7 @@ pub(in crate::peer) fn encode_vouched(vouched: &Vouched) -> Frame {
         revision: vouched.knows.revision,
         clock: vouched.clock.get(),
         channels: vouched.channels,
+        archived_to: vouched.archived_to.get(),
     })
 }
 
@@ -240,6 +241,7 @@ pub(in crate::peer) fn decode_vouched(bytes: Bytes) -> Result<Vouched, Malformed
         },
         clock: Millis::new(vouch.clock),
         channels: vouch.channels,
+        archived_to: Millis::new(vouch.archived_to),
     })
 }
 

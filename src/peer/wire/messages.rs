@@ -303,6 +303,8 @@ pub(in crate::peer) struct Vouch {
     pub clock: i64,
     #[prost(fixed64, tag = "6")]
     pub channels: u64,
+    #[prost(sint64, tag = "7")]
+    pub archived_to: i64,
 }
 
 /// A ring history in its stored form.

@@ -283,6 +283,7 @@ proptest! {
             knows: HistoryMark { version, has_from, revision },
             clock,
             channels,
+            archived_to: clock.plus(1),
         };
         comes_back(&vouched, encode_vouched(&vouched), decode_vouched);
         let deleted = records.iter().map(|(name, [id, _], _)| (name.clone(), *id)).collect();
