@@ -62,6 +62,9 @@ struct State {
     percent: AtomicU64,
     /// Whether the server is away altogether.
     away: AtomicBool,
+    /// Whether it refuses to be written to, and how often it has.
+    read_only: AtomicBool,
+    refused: AtomicU64,
     requests: AtomicU64,
     /// How often each fault was done, in the order of [`Fault::ALL`].
     done: [AtomicU64; 6],
@@ -81,6 +84,8 @@ impl Storm {
             upstream,
             percent: AtomicU64::new(0),
             away: AtomicBool::new(false),
+            read_only: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             done: Default::default(),
             random: SeededRandom::new(seed),
@@ -113,6 +118,16 @@ impl Storm {
     /// Whether the server is away from now on: connections are closed without a word.
     pub fn away(&self, away: bool) {
         self.state.away.store(away, Ordering::Relaxed);
+    }
+
+    /// Whether it is not to be written to from now on: only what reads gets through.
+    pub fn read_only(&self, read_only: bool) {
+        self.state.read_only.store(read_only, Ordering::Relaxed);
+    }
+
+    /// How many requests were refused because they would have written.
+    pub fn read_only_refusals(&self) -> u64 {
+        self.state.refused.load(Ordering::Relaxed)
     }
 
     /// How many requests there were.
@@ -154,6 +169,11 @@ impl State {
             return Ok(());
         };
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let reads = request.starts_with(b"GET ") || request.starts_with(b"HEAD ");
+        if self.read_only.load(Ordering::Relaxed) && !reads {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return refuse(&mut client, "503 Slow Down").await;
+        }
         let fault = self.choose();
         if let Some(fault) = fault {
             let place = Fault::ALL.iter().position(|known| *known == fault);

@@ -6,12 +6,24 @@ use std::time::Duration;
 
 use cluster_tests::faults::Bar;
 use cluster_tests::scenarios::{
-    everywhere, health, large, recover, restart, rivals, sequence, upkeep, zookeeper,
+    archive, everywhere, health, large, recover, restart, rivals, sequence, upkeep, zookeeper,
 };
 
 fn met(bar: &Bar) {
     println!("{bar}");
     assert!(bar.is_met(), "{bar}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_archive_has_is_read_as_what_spoke_has() {
+    let size = archive::Size {
+        seed: 1,
+        writers: 6,
+        hours: 2,
+        minute: Duration::from_secs(1),
+        percent: 10,
+    };
+    met(&archive::rehearse(&size).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

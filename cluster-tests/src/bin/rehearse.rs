@@ -12,7 +12,8 @@ use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
-    everywhere, health, large, recover, restart, rivals, sequence, speed, upkeep, zookeeper,
+    archive, everywhere, health, large, recover, restart, rivals, sequence, speed, upkeep,
+    zookeeper,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -20,7 +21,8 @@ const NAMES: [&str; 8] = [
     "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "damage",
 ];
 /// Those of clusters.
-const CLUSTERS: [&str; 9] = [
+const CLUSTERS: [&str; 10] = [
+    "archive",
     "everywhere",
     "large",
     "sequence",
@@ -204,6 +206,16 @@ async fn scale_full() -> Bar {
 
 async fn cluster_size(name: &str) -> Vec<Bar> {
     match name {
+        "archive" => {
+            let size = archive::Size {
+                seed: seed(),
+                writers: 24,
+                hours: 24,
+                minute: Duration::from_secs(1),
+                percent: 10,
+            };
+            vec![archive::rehearse(&size).await]
+        }
         "everywhere" => {
             let mut bars = Vec::new();
             for hubs in [3, 4, 5] {

@@ -4,6 +4,7 @@
 //! cluster, and checked by what clients saw ([`crate::check`]), by the rings that the hubs know, and
 //! by what they count.
 
+pub mod archive;
 mod deleted;
 pub mod everywhere;
 pub mod health;
