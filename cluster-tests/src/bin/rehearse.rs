@@ -12,8 +12,8 @@ use cluster_tests::disk::Kind;
 use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
-    archive, everywhere, health, large, recover, restart, rivals, sequence, speed, upkeep,
-    zookeeper,
+    archive, archiving, everywhere, health, large, recover, restart, rivals, sequence, speed,
+    upkeep, zookeeper,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -21,8 +21,9 @@ const NAMES: [&str; 8] = [
     "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "damage",
 ];
 /// Those of clusters.
-const CLUSTERS: [&str; 10] = [
+const CLUSTERS: [&str; 11] = [
     "archive",
+    "archiving",
     "everywhere",
     "large",
     "sequence",
@@ -215,6 +216,14 @@ async fn cluster_size(name: &str) -> Vec<Bar> {
                 percent: 10,
             };
             vec![archive::rehearse(&size).await]
+        }
+        "archiving" => {
+            let size = archiving::Size {
+                rounds: 5,
+                seconds: Duration::from_secs(20),
+                minute: Duration::from_secs(1),
+            };
+            vec![archiving::rehearse(&size).await]
         }
         "everywhere" => {
             let mut bars = Vec::new();

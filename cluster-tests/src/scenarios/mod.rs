@@ -5,6 +5,7 @@
 //! by what they count.
 
 pub mod archive;
+pub mod archiving;
 mod deleted;
 pub mod everywhere;
 pub mod health;

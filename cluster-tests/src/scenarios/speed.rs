@@ -58,8 +58,8 @@ async fn reads(one: &Cluster, cluster: &Cluster, size: &Size) -> Outcome<String>
     let (through, by) = (cluster.hub(1)?.url(), cluster.hub(2)?.url());
     let mut pairs = Vec::new();
     for _ in 0..size.rounds {
-        let single = bench(&["get", "--url", &alone], size).await?;
-        let other = bench(&["get", "--url", &by, "--through", &through], size).await?;
+        let single = bench(&["get", "--url", &alone], size.seconds).await?;
+        let other = bench(&["get", "--url", &by, "--through", &through], size.seconds).await?;
         pairs.push((single, other));
     }
     let share = share(&pairs);
@@ -77,8 +77,8 @@ async fn writes(one: &Cluster, cluster: &Cluster, size: &Size) -> Outcome<String
     let mut pairs = Vec::new();
     let before = Spent::of(cluster).await?;
     for _ in 0..size.rounds {
-        let single = bench(&["insert", "--url", &alone], size).await?;
-        let replicated = bench(&["insert", "--url", &entry], size).await?;
+        let single = bench(&["insert", "--url", &alone], size.seconds).await?;
+        let replicated = bench(&["insert", "--url", &entry], size.seconds).await?;
         pairs.push((single, replicated));
     }
     let spent = Spent::of(cluster).await?.since(&before);
@@ -93,16 +93,16 @@ async fn writes(one: &Cluster, cluster: &Cluster, size: &Size) -> Outcome<String
 
 /// What came of one measurement.
 #[derive(Debug, Clone, Copy)]
-struct Measured {
-    rate: f64,
+pub(super) struct Measured {
+    pub(super) rate: f64,
     p50: f64,
     p99: f64,
 }
 
 /// Has a hub put under load from 64 connections.
-async fn bench(arguments: &[&str], size: &Size) -> Outcome<Measured> {
+pub(super) async fn bench(arguments: &[&str], seconds: Duration) -> Outcome<Measured> {
     let mut command = Command::new(program()?);
-    let seconds = size.seconds.as_secs_f64().to_string();
+    let seconds = seconds.as_secs_f64().to_string();
     command.arg("load").args(arguments);
     command.args(["--seconds", &seconds, "--warmup", "1", "--json"]);
     command.kill_on_drop(true);
@@ -140,7 +140,10 @@ fn share(pairs: &[(Measured, Measured)]) -> f64 {
     median(pairs, |(single, other)| other.rate / single.rate)
 }
 
-fn median(pairs: &[(Measured, Measured)], of: impl Fn(&(Measured, Measured)) -> f64) -> f64 {
+pub(super) fn median(
+    pairs: &[(Measured, Measured)],
+    of: impl Fn(&(Measured, Measured)) -> f64,
+) -> f64 {
     let mut values: Vec<f64> = pairs.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
