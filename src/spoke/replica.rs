@@ -144,12 +144,9 @@ pub struct Replica {
     archived: OnceLock<Arc<dyn Archived>>,
 }
 
-/// How far archiving has come, as those need to know who store what is late.
+/// Who is to hear of what is stored late.
 #[async_trait]
 pub trait Archived: Send + Sync {
-    /// Everything that this node held of times before is in the archive.
-    fn archived_to(&self) -> Millis;
-
     /// Something of that channel and time is about to be stored: once this returns it is known, also
     /// to the next run, that it is to be looked for in the archive. It is looked for once what this
     /// gives is dropped.

@@ -87,10 +87,14 @@ impl Replica {
     async fn late(&self, offered: &Offered) -> io::Result<Option<Box<dyn Send>>> {
         let request = &offered.request;
         let at = request.key.millis;
+        let limits = &self.settings.limits;
+        // Nothing younger is archived: what a stable read gives does not reach to it.
+        let recent = self
+            .clock
+            .now()
+            .minus(limits.accept_window + limits.max_skew);
         match self.archived.get() {
-            Some(archived) if at < archived.archived_to() => {
-                archived.late(request.channel.id, at).await.map(Some)
-            }
+            Some(archived) if at < recent => archived.late(request.channel.id, at).await.map(Some),
             _ => Ok(None),
         }
     }
