@@ -221,6 +221,12 @@ pub fn archive_surplus() {
     counter!("hub_archive_surplus_total").increment(1);
 }
 
+/// Something of the archive was wanted that may have been kept in memory.
+pub fn archive_kept(kind: &'static str, kept: bool) {
+    let result = if kept { "hit" } else { "miss" };
+    counter!("hub_archive_cache_total", "kind" => kind, "result" => result).increment(1);
+}
+
 /// Sets the gauges.
 pub fn levels(levels: &Levels) {
     gauge!("hub_spoke_stored_items").set(levels.items as f64);
@@ -326,6 +332,10 @@ pub fn describe(version: &'static str) {
     describe_histogram!(
         "hub_archive_request_seconds",
         "requests to the archive's store"
+    );
+    describe_counter!(
+        "hub_archive_cache_total",
+        "indexes and blocks of archived objects that were in memory when they were wanted, or not"
     );
     describe_gauge!(
         "hub_archive_lag_seconds",

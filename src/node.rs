@@ -352,7 +352,7 @@ impl Starting<'_> {
         let archive = archive_store(config, &self.folder.join("archive"))?;
         let archive = archive.map(|(store, name)| (Arc::new(store), name));
         let reader = archive.as_ref().map(|(store, _)| {
-            let reader = ArchiveReader::new(Arc::clone(store));
+            let reader = ArchiveReader::new(Arc::clone(store), config.archive.cache_bytes);
             Arc::new(reader)
         });
         let reads = Arc::new(Reads::new(

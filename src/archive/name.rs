@@ -141,6 +141,22 @@ pub fn before(channel: ChannelId, at: Millis) -> String {
     name
 }
 
+/// As [`before`], for where nothing is asked of the object of the hour: right before the object of the
+/// time's minute.
+pub fn before_minute(channel: ChannelId, at: Millis) -> String {
+    let mut name = day_of(channel, at);
+    let _ = write!(name, "/{}", Fields(at).of(4));
+    name
+}
+
+/// As [`before_minute`], for where nothing is asked of that object either: right before the single items
+/// of the time.
+pub fn before_items(channel: ChannelId, at: Millis) -> String {
+    let mut name = day_of(channel, at);
+    let _ = write!(name, "/{}", Fields(at).of(9));
+    name
+}
+
 /// The digits of a time of day.
 struct Fields(Millis);
 
@@ -240,6 +256,12 @@ mod tests {
                 prop_assert!(name > before(CHANNEL, at));
             } else if object.end() <= at.floor_to(HOUR) {
                 prop_assert!(name < before(CHANNEL, at));
+            }
+            if !matches!(object, Object::Hour(_)) {
+                prop_assert_eq!(name > before_minute(CHANNEL, at), object.end() > at.floor_to(MINUTE));
+            }
+            if let Object::Item(key) = object {
+                prop_assert_eq!(name > before_items(CHANNEL, at), key.millis >= at);
             }
         }
 

@@ -17,10 +17,11 @@
 mod index;
 mod writer;
 
+use bytes::Bytes;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-pub use index::{Index, Record};
+pub use index::{Index, Record, cut, unpack};
 pub use writer::ObjectWriter;
 
 use crate::spoke::ChannelId;
@@ -42,6 +43,22 @@ const INDEX_MAX: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the object is damaged: {0}")]
 pub struct Damaged(pub &'static str);
+
+/// What is found in the place of an item that was deleted.
+pub const DELETED: Damaged = Damaged("it stands in the place of an item that was deleted");
+/// What the object in the place of a deleted item begins with.
+const GONE: &[u8; 8] = b"hub-gone";
+/// How long it is, in bytes: shorter than every other.
+pub const GONE_LEN: usize = 20;
+
+/// The object in the place of an item of that channel which was deleted: whoever else has the item does
+/// not count.
+pub fn gone(channel: ChannelId) -> Bytes {
+    let mut bytes = GONE.to_vec();
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&channel.0.to_le_bytes());
+    bytes.into()
+}
 
 /// The end of an object, which says where the rest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +109,11 @@ impl Footer {
     /// The footer that the last bytes of an object hold; `length` is that of the object.
     ///
     /// # Errors
-    /// [`Damaged`] if they hold none that fits.
+    /// [`Damaged`] if they hold none that fits; [`DELETED`] if they are the object of a deleted item.
     pub fn parse(tail: &[u8], length: u64) -> Result<Self, Damaged> {
+        if length == GONE_LEN as u64 && tail.starts_with(GONE) {
+            return Err(DELETED);
+        }
         let bytes = tail
             .last_chunk::<FOOTER_LEN>()
             .ok_or(Damaged("it is too short"))?;

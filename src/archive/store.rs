@@ -20,7 +20,7 @@ use object_store::{
 use thiserror::Error;
 use tokio::time::Instant;
 
-pub use listing::Names;
+pub use listing::{Found, Names, Objects};
 pub use open::{OpenError, Patience};
 
 /// How much of an object goes out at a time where it is not put at once, in bytes.
@@ -89,6 +89,16 @@ impl Store {
         Self {
             inner: Arc::new(object_store::memory::InMemory::new()),
             pages: None,
+            root: Path::default(),
+        }
+    }
+
+    /// A store that a test watches.
+    #[cfg(test)]
+    pub(crate) fn watched<T: Pages + ObjectStore>(store: Arc<T>) -> Self {
+        Self {
+            inner: Arc::clone(&store) as Arc<dyn ObjectStore>,
+            pages: Some(store),
             root: Path::default(),
         }
     }

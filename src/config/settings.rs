@@ -337,6 +337,9 @@ settings! {
         request_timeout_ms: u64 = 30_000, millis(100, HOUR_MS);
         /// How long a request is tried again, before what it was for is tried again from its beginning.
         retry_seconds: u64 = 60, seconds(0, HOUR);
+        /// The memory for what was read of it: indexes, and items that were read lately or stand next to
+        /// them.
+        cache_bytes: u64 = 64 * MIB, size(0, TIB);
     }
 
     /// What channels are given that do not say otherwise.

@@ -59,6 +59,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("archive.takeover_seconds", "30"),
     ("archive.request_timeout_ms", "1000"),
     ("archive.retry_seconds", "10"),
+    ("archive.cache_bytes", "1048576"),
     ("channel.ttl_days", "7"),
     ("channel.protect", "true"),
     ("channel.max_items_minutes", "5"),

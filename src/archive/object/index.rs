@@ -45,8 +45,30 @@ pub struct Record<'a> {
     pub size: u64,
     /// The XXH3 of its payload.
     pub sum: u64,
+    /// The number of the block that its payload is in, counted from 0.
+    pub number: u32,
     block: Block,
     offset: u64,
+}
+
+impl Record<'_> {
+    /// The record without its media type.
+    pub fn place(self) -> Record<'static> {
+        Record {
+            key: self.key,
+            content_type: None,
+            size: self.size,
+            sum: self.sum,
+            number: self.number,
+            block: self.block,
+            offset: self.offset,
+        }
+    }
+
+    /// How long its block is before it is compressed, in bytes.
+    pub fn block_size(&self) -> u64 {
+        self.block.size
+    }
 }
 
 /// The index of an object.
@@ -260,6 +282,37 @@ impl Index {
         lines.iter().map(|line| self.record(line))
     }
 
+    /// How many records have keys below that one.
+    pub fn below(&self, key: &ItemKey) -> usize {
+        self.lines.partition_point(|line| line.key < *key)
+    }
+
+    /// The key of the record of that number, counted from 0 in the order of keys.
+    pub fn key(&self, at: usize) -> Option<ItemKey> {
+        self.lines.get(at).map(|line| line.key)
+    }
+
+    /// The record that has an item, or that is it, and which of the record's items it is.
+    pub fn holder(&self, key: &ItemKey) -> Option<(Record<'_>, Option<u32>)> {
+        if let Some(record) = self.find(key) {
+            return Some((record, None));
+        }
+        let (number, from, to) = key.in_bulk()?;
+        let record = self.between(&from, &to).next()?;
+        (number < record.key.count()).then_some((record, Some(number)))
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Which bytes of the object the block of that number is.
+    pub fn block_at(&self, number: usize) -> Option<Range<u64>> {
+        let block = self.blocks.get(number)?;
+        Some(block.at..block.at + block.len)
+    }
+
     /// The record of that very key; `None` if there is none.
     pub fn find(&self, key: &ItemKey) -> Option<Record<'_>> {
         let at = self.lines.binary_search_by(|line| line.key.cmp(key)).ok()?;
@@ -278,6 +331,7 @@ impl Index {
             content_type: kind.and_then(|at| self.types.get(at)).map(String::as_str),
             size: line.size,
             sum: line.sum,
+            number: line.block,
             // It was looked at when the index was read.
             block: self
                 .blocks
@@ -316,7 +370,7 @@ impl Index {
 ///
 /// # Errors
 /// [`Damaged`].
-fn unpack(record: &Record<'_>, block: &[u8]) -> Result<Bytes, Damaged> {
+pub fn unpack(record: &Record<'_>, block: &[u8]) -> Result<Bytes, Damaged> {
     let size = usize::try_from(record.block.size).map_err(|_| Damaged("a block is too large"))?;
     // What a block is said to hold is not made room for until its frame says the same.
     let said = zstd::zstd_safe::get_frame_content_size(block)
@@ -334,7 +388,10 @@ fn unpack(record: &Record<'_>, block: &[u8]) -> Result<Bytes, Damaged> {
 }
 
 /// A record's payload in those of its block.
-fn cut(record: &Record<'_>, plain: &Bytes) -> Result<Bytes, Damaged> {
+///
+/// # Errors
+/// [`Damaged`].
+pub fn cut(record: &Record<'_>, plain: &Bytes) -> Result<Bytes, Damaged> {
     let start = record.offset as usize;
     let range = start..start.saturating_add(record.size as usize);
     if plain

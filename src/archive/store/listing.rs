@@ -1,9 +1,11 @@
 //! Names in their order.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::ObjectMeta;
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Pages, Store, StoreError, counted, refused};
 
@@ -12,6 +14,26 @@ use super::{Pages, Store, StoreError, counted, refused};
 pub struct Names {
     /// The names.
     pub names: Vec<String>,
+    /// Whether there may be more behind the last one.
+    pub more: bool,
+}
+
+/// An object as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What tells it from another that had its name before.
+    pub stamp: u64,
+}
+
+/// Some objects of a folder, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objects {
+    /// The objects.
+    pub objects: Vec<Found>,
     /// Whether there may be more behind the last one.
     pub more: bool,
 }
@@ -26,6 +48,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn names(&self, folder: &str, after: &str, most: usize) -> Result<Names, StoreError> {
+        let Objects { objects, more } = self.objects(folder, after, most).await?;
+        let names = objects.into_iter().map(|found| found.name).collect();
+        Ok(Names { names, more })
+    }
+
+    /// As [`Self::names`], with what else is known of the objects.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn objects(
+        &self,
+        folder: &str,
+        after: &str,
+        most: usize,
+    ) -> Result<Objects, StoreError> {
         let began = Instant::now();
         let listed = match &self.pages {
             Some(pages) => self.page(&**pages, folder, after, most.min(MOST)).await,
@@ -63,7 +100,7 @@ impl Store {
         folder: &str,
         after: &str,
         most: usize,
-    ) -> Result<Names, StoreError> {
+    ) -> Result<Objects, StoreError> {
         let options = PaginatedListOptions {
             offset: Some(self.path(after).to_string()),
             max_keys: Some(most),
@@ -74,37 +111,38 @@ impl Store {
         let listed = pages.list_paginated(prefix.as_deref(), options).await;
         let listed = listed.map_err(|error| refused("list", folder, &error))?;
         let objects = listed.result.objects.iter();
-        let mut names: Vec<_> = objects.map(|object| self.name(&object.location)).collect();
-        names.sort();
-        Ok(Names {
-            names,
+        let mut objects: Vec<_> = objects.map(|object| self.found(object)).collect();
+        objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(Objects {
+            objects,
             more: listed.page_token.is_some(),
         })
     }
 
     /// As [`Self::page`], of a store that lists everything or nothing: folder by folder, and no more of
     /// them than are needed.
-    async fn walked(&self, folder: &str, after: &str, most: usize) -> Result<Names, StoreError> {
+    async fn walked(&self, folder: &str, after: &str, most: usize) -> Result<Objects, StoreError> {
         let wrong = |error| refused("list", folder, &error);
-        let mut names = Vec::new();
+        let mut objects = Vec::new();
         let mut open = vec![self.path(folder)];
         let after = self.path(after).to_string();
         // Depth first, the last one open being the next: so names come in order.
         while let Some(next) = open.pop() {
-            if names.len() >= most {
-                return Ok(Names { names, more: true });
+            if objects.len() >= most {
+                return Ok(Objects {
+                    objects,
+                    more: true,
+                });
             }
             let listed = self
                 .inner
                 .list_with_delimiter(Some(&next))
                 .await
                 .map_err(wrong)?;
-            let found = listed.objects.into_iter().map(|object| object.location);
-            let mut found: Vec<Path> = found
-                .filter(|path| path.as_ref() > after.as_str())
-                .collect();
-            found.sort();
-            names.extend(found.iter().map(|path| self.name(path)));
+            let mut found = listed.objects;
+            found.retain(|object| object.location.as_ref() > after.as_str());
+            found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+            objects.extend(found.iter().map(|object| self.found(object)));
             let mut folders = listed.common_prefixes;
             // One that begins like the place may hold names on either side of it.
             folders
@@ -112,7 +150,10 @@ impl Store {
             folders.sort_by(|a, b| b.cmp(a));
             open.extend(folders);
         }
-        Ok(Names { names, more: false })
+        Ok(Objects {
+            objects,
+            more: false,
+        })
     }
 
     /// Every name of a folder, in no order.
@@ -127,6 +168,18 @@ impl Store {
         let names = names.map_err(|error| refused("list", folder, &error));
         counted("list", began, &names, 0);
         names
+    }
+
+    fn found(&self, object: &ObjectMeta) -> Found {
+        let stamp = match &object.e_tag {
+            Some(tag) => xxh3_64(tag.as_bytes()),
+            None => object.last_modified.timestamp_millis() as u64,
+        };
+        Found {
+            name: self.name(&object.location),
+            size: object.size,
+            stamp,
+        }
     }
 
     /// The name that a path in the store stands for.

@@ -70,6 +70,7 @@ impl Reads {
             to,
             direction: range.direction,
             limit: range.limit,
+            singles_to: None,
         };
         let Listed {
             keys,

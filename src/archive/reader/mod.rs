@@ -1,4 +1,17 @@
-//! Reading objects: their indexes, and single records.
+//! Reading channels from the archive: what there is in a range, and what an item is.
+//!
+//! What costs is the number of requests. So the objects of a range are found by their names, and time in
+//! which there is nothing is stepped over; of an object its index is read once, and kept; and items that
+//! are read one after the other are fetched many at a time. Only what can be overwritten is never
+//! kept: the objects of single items.
+
+mod ascending;
+mod blocks;
+mod descending;
+mod item;
+mod known;
+mod merger;
+mod names;
 
 use std::sync::Arc;
 
@@ -7,8 +20,13 @@ use thiserror::Error;
 
 use super::object::{Damaged, FOOTER_LEN, Footer, Index, Record};
 use super::store::{Store, StoreError, Which};
+use crate::env::Millis;
 use crate::item::ItemKey;
-use crate::spoke::{ChannelId, Direction, StoredItem};
+use crate::spoke::{ChannelId, Direction};
+
+pub use self::item::Single;
+use self::known::Objects;
+use self::names::Names;
 
 /// How much of an object's end is read at first, in bytes: of most objects that is all of the index, and
 /// of small ones all there is.
@@ -70,6 +88,16 @@ pub struct Wanted {
     pub direction: Direction,
     /// How many keys to give at the most.
     pub limit: usize,
+    /// The highest time of which items were ever written past Spoke; `None`: there were none. Above it the
+    /// objects of single items hold nothing that those of minutes and hours do not, where both are.
+    pub singles_to: Option<Millis>,
+}
+
+impl Wanted {
+    /// Whether at or after a time there may be single items that no minute and no hour has.
+    fn singles_from(&self, at: Millis) -> bool {
+        self.singles_to.is_some_and(|to| to >= at)
+    }
 }
 
 /// What the archive holds of a range.
@@ -77,10 +105,24 @@ pub struct Wanted {
 pub struct Listed {
     /// The keys of records, in the order of the walk: single items', and those of bulk inserts.
     pub keys: Vec<ItemKey>,
-    /// Keys of items that were deleted: whoever else holds one of them does not count.
+    /// Keys of items that were deleted: whoever else holds one of them, or has it in a bulk insert's
+    /// record, does not count.
     pub gone: Vec<ItemKey>,
     /// If the limit cut the list: the key up to which it is complete, that one included.
     pub complete_to: Option<ItemKey>,
+}
+
+impl Listed {
+    /// These keys, in the order of a walk, cut off at the limit.
+    fn cut(mut keys: Vec<ItemKey>, gone: Vec<ItemKey>, limit: usize) -> Self {
+        keys.truncate(limit);
+        let last = keys.last().copied();
+        Self {
+            complete_to: last.filter(|_| keys.len() >= limit),
+            keys,
+            gone,
+        }
+    }
 }
 
 /// Why the archive did not answer.
@@ -105,36 +147,59 @@ pub enum ReadArchiveError {
     },
 }
 
+impl ReadArchiveError {
+    /// Whether it may be that an object was taken away, or put in place of another, since it was looked
+    /// for.
+    fn may_have_moved(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Missing { .. })
+    }
+}
+
 /// Reads channels from the archive.
 #[derive(Debug)]
 pub struct ArchiveReader {
-    store: Arc<Store>,
+    names: Names,
+    objects: Objects,
 }
 
 impl ArchiveReader {
-    /// A reader of a store, which keeps some of what it read in memory.
-    pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
+    /// A reader of a store, which keeps up to so many bytes of what it read in memory.
+    pub fn new(store: Arc<Store>, cache_bytes: u64) -> Self {
+        Self {
+            names: Names::new(Arc::clone(&store), cache_bytes / 16),
+            objects: Objects::new(store, cache_bytes - cache_bytes / 16),
+        }
     }
 
     /// What the archive holds of a range.
     ///
     /// # Errors
     /// [`ReadArchiveError`].
-    pub async fn list(&self, _wanted: &Wanted) -> Result<Listed, ReadArchiveError> {
-        let _ = &self.store;
-        Ok(Listed::default())
+    pub async fn list(&self, wanted: &Wanted) -> Result<Listed, ReadArchiveError> {
+        match self.listed(wanted).await {
+            // Minutes are taken away once their hour is there.
+            Err(error) if error.may_have_moved() => {
+                self.names.forget(wanted.channel);
+                self.listed(wanted).await
+            }
+            listed => listed,
+        }
     }
 
-    /// The item of a key, or the record of a bulk insert's; `None` if the archive has none.
-    ///
-    /// # Errors
-    /// [`ReadArchiveError`].
-    pub async fn item(
-        &self,
-        _channel: ChannelId,
-        _key: &ItemKey,
-    ) -> Result<Option<StoredItem>, ReadArchiveError> {
-        Ok(None)
+    async fn listed(&self, wanted: &Wanted) -> Result<Listed, ReadArchiveError> {
+        let wanted = Wanted {
+            limit: wanted.limit.max(1),
+            ..*wanted
+        };
+        if wanted.from >= wanted.to {
+            return Ok(Listed::default());
+        }
+        match wanted.direction {
+            Direction::Ascending => self.ascending(&wanted).await,
+            Direction::Descending => self.descending(&wanted).await,
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! One item by its key.
+
+use std::sync::Arc;
+
+use super::super::name::{self, HOUR, MINUTE, Object};
+use super::super::object::{DELETED, Damaged, GONE_LEN, Index};
+use super::super::store::Which;
+use super::known::Known;
+use super::names::There;
+use super::{ArchiveReader, ReadArchiveError};
+use crate::item::ItemKey;
+use crate::item::pack::BadPack;
+use crate::spoke::{ChannelId, ItemFlags, ItemHead, StoredItem, StoredPayload, WriteId};
+
+/// What stands under an item's own name.
+#[derive(Debug)]
+pub enum Single {
+    /// The item.
+    Item(StoredItem),
+    /// That it was deleted.
+    Gone,
+    /// Nothing: a minute or an hour may have it.
+    Neither,
+}
+
+/// Which objects may have an item.
+#[derive(Default)]
+struct Holders {
+    hour: Option<There>,
+    minute: Option<There>,
+    /// Its own: whether it was deleted; `None` if that is not known.
+    own: Option<Own>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    None,
+    Item,
+    Deleted,
+}
+
+impl ArchiveReader {
+    /// The item of a key, or the record of a bulk insert's; `None` if the archive has none.
+    ///
+    /// # Errors
+    /// [`ReadArchiveError`].
+    pub async fn item(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, ReadArchiveError> {
+        for object in [hour_of(key), minute_of(key)] {
+            let name = object.name(channel);
+            let Some(known) = self.objects.kept(&name).await else {
+                continue;
+            };
+            match self.out_of(&known, key).await {
+                Ok(None) => {}
+                // It is looked for anew.
+                Err(error) if error.may_have_moved() => self.objects.forget(&name).await,
+                read => return read,
+            }
+        }
+        match self.looked_up(channel, key).await {
+            Err(error) if error.may_have_moved() => self.looked_up(channel, key).await,
+            read => read,
+        }
+    }
+
+    /// What stands under an item's own name: of one that was written past Spoke nothing else counts.
+    ///
+    /// # Errors
+    /// [`ReadArchiveError`].
+    pub async fn single(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Single, ReadArchiveError> {
+        if key.is_bulk() {
+            return Ok(Single::Neither);
+        }
+        let name = Object::Item(*key).name(channel);
+        let Some(read) = self.objects.store.read(&name, Which::All).await? else {
+            return Ok(Single::Neither);
+        };
+        let damaged = |damaged| ReadArchiveError::Damaged {
+            name: name.clone(),
+            damaged,
+        };
+        let index = match Index::of_object(&read.bytes) {
+            Ok(index) => index,
+            Err(DELETED) => return Ok(Single::Gone),
+            Err(other) => return Err(damaged(other)),
+        };
+        let other = Damaged("it is of another item");
+        let record = index.find(key).ok_or_else(|| damaged(other))?;
+        let block = index.block_of(&record);
+        let block = read.bytes.get(block.start as usize..block.end as usize);
+        let payload = index.payload(&record, block.unwrap_or_default());
+        let payload = payload.map_err(damaged)?;
+        let kind = record.content_type.map(str::to_owned);
+        Ok(Single::Item(stored(*key, kind, payload)))
+    }
+
+    /// The item, from whichever object is there.
+    async fn looked_up(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, ReadArchiveError> {
+        let holders = self.holders(channel, key).await?;
+        if holders.own == Some(Own::Deleted) {
+            return Ok(None);
+        }
+        for there in [&holders.hour, &holders.minute].into_iter().flatten() {
+            let known = self.objects.known(there, 1).await?;
+            let read = self.out_of(&known, key).await;
+            if matches!(&read, Err(error) if error.may_have_moved()) {
+                self.objects.forget(&there.name).await;
+            }
+            if let Some(item) = read? {
+                return Ok(Some(item));
+            }
+        }
+        if holders.own == Some(Own::None) {
+            return Ok(None);
+        }
+        match self.single(channel, key).await? {
+            Single::Item(item) => Ok(Some(item)),
+            Single::Gone | Single::Neither => Ok(None),
+        }
+    }
+
+    /// Which objects of its hour may have an item: by one listing, or two where there are very many.
+    async fn holders(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Holders, ReadArchiveError> {
+        let day = name::day_of(channel, key.millis);
+        let (hour, minute) = (hour_of(key), minute_of(key));
+        let after = name::before(channel, key.millis);
+        let mut page = self.names.page(channel, &day, &after, false).await?;
+        let find = |there: &[There], object| there.iter().find(|t| t.object == object).cloned();
+        let mut holders = Holders {
+            hour: find(&page.there, hour),
+            ..Holders::default()
+        };
+        if !page.reaches(&minute.name(channel)) {
+            let after = name::before_minute(channel, key.millis);
+            page = self.names.page(channel, &day, &after, false).await?;
+        }
+        if holders.hour.is_none() {
+            holders.minute = find(&page.there, minute);
+        }
+        let own = Object::Item(*key);
+        holders.own = match find(&page.there, own) {
+            Some(there) if there.size == GONE_LEN as u64 => Some(Own::Deleted),
+            Some(_) => Some(Own::Item),
+            None => (key.is_bulk() || page.reaches(&own.name(channel))).then_some(Own::None),
+        };
+        Ok(holders)
+    }
+
+    /// The item out of an object of many; `None` if it is not in it.
+    async fn out_of(
+        &self,
+        known: &Arc<Known>,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, ReadArchiveError> {
+        let Some((record, number)) = known.index.holder(key) else {
+            return Ok(None);
+        };
+        let payload = self.objects.payload(known, &record).await?;
+        let kind = record.content_type.map(str::to_owned);
+        let whole = stored(record.key, kind, payload);
+        match number {
+            None => Ok(Some(whole)),
+            Some(number) => {
+                let bad = |BadPack| known.damaged(Damaged("a bulk insert's items are no such"));
+                whole.one(number).map_err(bad)
+            }
+        }
+    }
+}
+
+fn hour_of(key: &ItemKey) -> Object {
+    Object::Hour(key.millis.floor_to(HOUR))
+}
+
+fn minute_of(key: &ItemKey) -> Object {
+    Object::Minute(key.millis.floor_to(MINUTE))
+}
+
+/// An item as Spoke would give it.
+fn stored(key: ItemKey, content_type: Option<String>, payload: bytes::Bytes) -> StoredItem {
+    StoredItem {
+        head: ItemHead {
+            key,
+            write_id: WriteId(0),
+            flags: ItemFlags::default(),
+            content_type,
+            size: payload.len() as u64,
+            digest: 0,
+            replicas: Vec::new(),
+        },
+        payload: StoredPayload::Whole(payload),
+    }
+}
