@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use tokio::time::Instant;
 
 use super::super::name::{self, HOUR, Object};
 use super::super::store::{Store, StoreError};
 use crate::env::Millis;
 use crate::spoke::ChannelId;
 
-/// How long a listing is remembered.
+/// How long a listing is remembered, and the longest that its request may have taken. Twice that is less
+/// than what is archived stays in Spoke for the sake of those who have listed it before.
 const MOMENT: Duration = Duration::from_secs(2);
 /// As many names as a store gives at a time.
 const PAGE: usize = 1000;
@@ -100,7 +102,10 @@ impl Names {
         after: &str,
         settled: bool,
     ) -> Result<Page, StoreError> {
+        let began = Instant::now();
         let listed = self.store.objects(folder, after, self.most).await?;
+        // It is as old as its request.
+        let settled = settled && began.elapsed() < MOMENT;
         let last = listed.objects.last().map(|found| found.name.clone());
         let there = listed.objects.into_iter().filter_map(|found| {
             let (of, object) = Object::parse(&found.name).ok()?;
