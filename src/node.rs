@@ -352,7 +352,11 @@ impl Starting<'_> {
         let archive = archive_store(config, &self.folder.join("archive"))?;
         let archive = archive.map(|(store, name)| (Arc::new(store), name));
         let reader = archive.as_ref().map(|(store, _)| {
-            let reader = ArchiveReader::new(Arc::clone(store), config.archive.cache_bytes);
+            let reader = ArchiveReader::new(
+                Arc::clone(store),
+                config.archive.cache_bytes,
+                self.answers.clone(),
+            );
             Arc::new(reader)
         });
         let reads = Arc::new(Reads::new(

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::super::name::{self, HOUR, MINUTE, Object};
 use super::super::object::{DELETED, Damaged, GONE_LEN, Index};
 use super::super::store::Which;
 use super::known::Known;
 use super::names::There;
-use super::{ArchiveReader, ReadArchiveError};
+use super::{ArchiveReader, LARGE, ReadArchiveError};
+use crate::http::body::Share;
 use crate::item::ItemKey;
 use crate::item::pack::BadPack;
 use crate::spoke::{ChannelId, ItemFlags, ItemHead, StoredItem, StoredPayload, WriteId};
@@ -80,9 +83,17 @@ impl ArchiveReader {
             return Ok(Single::Neither);
         }
         let name = Object::Item(*key).name(channel);
-        let Some(read) = self.objects.store.read(&name, Which::All).await? else {
+        // Most are small, and all there is.
+        let Some(mut read) = self.objects.store.read(&name, Which::Last(LARGE)).await? else {
             return Ok(Single::Neither);
         };
+        let share = self.room(&name, read.length).await?;
+        if read.length > read.bytes.len() as u64 {
+            match self.objects.store.read(&name, Which::All).await? {
+                Some(whole) => read = whole,
+                None => return Ok(Single::Neither),
+            }
+        }
         let damaged = |damaged| ReadArchiveError::Damaged {
             name: name.clone(),
             damaged,
@@ -97,7 +108,7 @@ impl ArchiveReader {
         let block = index.block_of(&record);
         let block = read.bytes.get(block.start as usize..block.end as usize);
         let payload = index.payload(&record, block.unwrap_or_default());
-        let payload = payload.map_err(damaged)?;
+        let payload = held(share, payload.map_err(damaged)?);
         let kind = record.content_type.map(str::to_owned);
         Ok(Single::Item(stored(*key, kind, payload)))
     }
@@ -171,7 +182,8 @@ impl ArchiveReader {
         let Some((record, number)) = known.index.holder(key) else {
             return Ok(None);
         };
-        let payload = self.objects.payload(known, &record).await?;
+        let share = self.room(&known.name, record.size).await?;
+        let payload = held(share, self.objects.payload(known, &record).await?);
         let kind = record.content_type.map(str::to_owned);
         let whole = stored(record.key, kind, payload);
         match number {
@@ -184,6 +196,14 @@ impl ArchiveReader {
     }
 }
 
+/// The bytes, with the room that they take.
+fn held(share: Option<Share>, bytes: Bytes) -> Bytes {
+    match share {
+        Some(share) => share.of(bytes),
+        None => bytes,
+    }
+}
+
 fn hour_of(key: &ItemKey) -> Object {
     Object::Hour(key.millis.floor_to(HOUR))
 }
@@ -193,7 +213,7 @@ fn minute_of(key: &ItemKey) -> Object {
 }
 
 /// An item as Spoke would give it.
-fn stored(key: ItemKey, content_type: Option<String>, payload: bytes::Bytes) -> StoredItem {
+fn stored(key: ItemKey, content_type: Option<String>, payload: Bytes) -> StoredItem {
     StoredItem {
         head: ItemHead {
             key,

@@ -14,6 +14,7 @@ mod merger;
 mod names;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -21,6 +22,7 @@ use thiserror::Error;
 use super::object::{Damaged, FOOTER_LEN, Footer, Index, Record};
 use super::store::{Store, StoreError, Which};
 use crate::env::Millis;
+use crate::http::body::{Inflight, Share};
 use crate::item::ItemKey;
 use crate::spoke::{ChannelId, Direction};
 
@@ -139,6 +141,16 @@ pub enum ReadArchiveError {
         /// What is wrong with it.
         damaged: Damaged,
     },
+    /// There is no room for the item now: others are on their way to clients.
+    #[error(
+        "no room for {bytes} bytes of {name}: clients take their time with what they asked for"
+    )]
+    Full {
+        /// The object.
+        name: String,
+        /// How much of it was wanted.
+        bytes: u64,
+    },
     /// An object that is listed, or was, is not there.
     #[error("{name} is missing from the archive")]
     Missing {
@@ -160,15 +172,37 @@ impl ReadArchiveError {
 pub struct ArchiveReader {
     names: Names,
     objects: Objects,
+    /// What bounds the large items that are on their way to clients.
+    answers: Inflight,
 }
 
+/// From so many bytes on an item counts as large.
+const LARGE: u64 = 64 << 10;
+/// How long is waited for room for one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl ArchiveReader {
-    /// A reader of a store, which keeps up to so many bytes of what it read in memory.
-    pub fn new(store: Arc<Store>, cache_bytes: u64) -> Self {
+    /// A reader of a store, which keeps up to so many bytes of what it read in memory. Large items that
+    /// are on their way to clients have a bound of their own.
+    pub fn new(store: Arc<Store>, cache_bytes: u64, answers: Inflight) -> Self {
         Self {
+            answers,
             names: Names::new(Arc::clone(&store), cache_bytes / 16),
             objects: Objects::new(store, cache_bytes - cache_bytes / 16),
         }
+    }
+
+    /// Room for an item of that size, as it is and as it stands in the object; `None` if it is not large.
+    async fn room(&self, name: &str, bytes: u64) -> Result<Option<Share>, ReadArchiveError> {
+        if bytes < LARGE {
+            return Ok(None);
+        }
+        let share = self.answers.wait(bytes.saturating_mul(2), PATIENCE).await;
+        let full = |_| ReadArchiveError::Full {
+            name: name.to_owned(),
+            bytes,
+        };
+        share.map(Some).map_err(full)
     }
 
     /// What the archive holds of a range.

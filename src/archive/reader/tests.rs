@@ -84,7 +84,7 @@ async fn the_latest_after_a_silent_year_costs_five_requests_at_the_most() {
         }
     }
     for singles_to in [None, Some(Millis::MAX)] {
-        let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+        let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
         let query = Wanted {
             to: ItemKey::first_of(at("2026-11-22T00:00:00Z")),
             singles_to,
@@ -121,7 +121,7 @@ async fn centuries_without_items_cost_nothing() {
     for key in &keys {
         put(&store, Object::Item(*key), packed(&[(*key, vec![1])])).await;
     }
-    let reader = ArchiveReader::new(store, CACHE);
+    let reader = ArchiveReader::new(store, CACHE, Inflight::new(1 << 30));
     let all = Some(Millis::MAX);
     for (number, from) in keys.iter().enumerate() {
         for (direction, rest) in [
@@ -183,7 +183,7 @@ async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, se
         )
         .await;
     }
-    let reader = ArchiveReader::new(store, CACHE);
+    let reader = ArchiveReader::new(store, CACHE, Inflight::new(1 << 30));
     let (mut from, mut to) = (
         ItemKey::first_of(day),
         ItemKey::first_of(day.plus(24 * HOUR)),
@@ -234,7 +234,7 @@ async fn items_next_to_each_other_are_fetched_together() {
         .collect();
     put(&store, Object::Hour(start), packed(&items)).await;
     for backward in [false, true] {
-        let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+        let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
         let mut order: Vec<_> = items.iter().collect();
         if backward {
             order.reverse();
@@ -248,7 +248,7 @@ async fn items_next_to_each_other_are_fetched_together() {
         let asked = watched.asked();
         assert!(asked <= 9, "{asked} requests");
         // One somewhere costs one block.
-        let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+        let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
         reader.item(CHANNEL, &items[200].0).await.unwrap();
         assert_eq!(watched.asked(), 3, "names, index, block");
         reader.item(CHANNEL, &items[201].0).await.unwrap();
@@ -270,7 +270,7 @@ async fn who_asks_for_the_same_waits_for_one_answer() {
         .collect();
     put(&store, Object::Hour(start), packed(&items)).await;
     watched.slow.store(true, Ordering::Relaxed);
-    let reader = ArchiveReader::new(store, CACHE);
+    let reader = ArchiveReader::new(store, CACHE, Inflight::new(1 << 30));
     let query = wanted(Direction::Ascending, 100);
     let many = (0..20).map(|_| reader.list(&query));
     for listed in futures_util::future::join_all(many).await {
@@ -298,7 +298,7 @@ async fn nothing_is_kept_where_nothing_may_be() {
         })
         .collect();
     put(&store, Object::Hour(start), packed(&items)).await;
-    let reader = ArchiveReader::new(store, 0);
+    let reader = ArchiveReader::new(store, 0, Inflight::new(1 << 30));
     assert_eq!(
         reader
             .list(&wanted(Direction::Ascending, 9))
@@ -337,7 +337,7 @@ async fn what_is_wrong_with_an_object_is_told_with_its_name() {
         let mut damaged = whole.to_vec();
         damaged[from] ^= 0x40;
         put(&store, minute, damaged.into()).await;
-        let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+        let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
         let listed = reader.list(&wanted(Direction::Ascending, 100)).await;
         let backward = reader.list(&wanted(Direction::Descending, 100)).await;
         let item = reader.item(CHANNEL, &items[0].0).await;
@@ -385,7 +385,7 @@ async fn minutes_that_become_an_hour_are_found_there() {
         let minute = Object::Minute(item.0.millis);
         put(&store, minute, packed(std::slice::from_ref(item))).await;
     }
-    let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+    let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
     let page = reader
         .list(&wanted(Direction::Ascending, 20))
         .await
@@ -417,7 +417,7 @@ async fn a_deleted_item_counts_nowhere_until_it_is_there_again() {
         .map(|number| (key(start.plus(number), "0000aX"), vec![1]))
         .collect();
     put(&store, Object::Minute(start), packed(&items)).await;
-    let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+    let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
     let deleted = items[2].0;
     put(&store, Object::Item(deleted), gone(CHANNEL)).await;
     for direction in [Direction::Ascending, Direction::Descending] {
@@ -441,7 +441,7 @@ async fn a_deleted_item_counts_nowhere_until_it_is_there_again() {
         reader.single(CHANNEL, &items[1].0).await,
         Ok(Single::Neither)
     ));
-    let reader = ArchiveReader::new(Arc::clone(&store), CACHE);
+    let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
     assert!(reader.item(CHANNEL, &deleted).await.unwrap().is_none());
     put(&store, Object::Item(deleted), packed(&[(deleted, vec![9])])).await;
     let Ok(Single::Item(item)) = reader.single(CHANNEL, &deleted).await else {

@@ -269,7 +269,7 @@ async fn check(model: &Model, page: usize, cache: u64, pages: bool) -> Result<()
     ] {
         store.replace(name, Bytes::from_static(b"x")).await.unwrap();
     }
-    let mut reader = ArchiveReader::new(store, cache);
+    let mut reader = ArchiveReader::new(store, cache, Inflight::new(1 << 30));
     reader.names.most = page;
     let singles_to = model.singles.keys().next_back().map(|key| key.millis);
     let ends = [ItemKey::MIN, ItemKey::first_of(Millis::MAX)];
