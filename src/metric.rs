@@ -204,9 +204,15 @@ pub struct Levels {
     pub ready: bool,
 }
 
-/// The archive's store was asked for something.
-pub fn archive_request(kind: &'static str, result: &'static str, took: Duration, bytes: u64) {
-    counter!("hub_archive_requests_total", "kind" => kind, "result" => result).increment(1);
+/// The archive's store was asked for something, with so many requests.
+pub fn archive_request(
+    kind: &'static str,
+    result: &'static str,
+    requests: u64,
+    took: Duration,
+    bytes: u64,
+) {
+    counter!("hub_archive_requests_total", "kind" => kind, "result" => result).increment(requests);
     counter!("hub_archive_bytes_total", "kind" => kind).increment(bytes);
     histogram!("hub_archive_request_seconds", "kind" => kind).record(took);
 }

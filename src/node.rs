@@ -406,7 +406,7 @@ impl Starting<'_> {
                     writes: Arc::clone(&writes),
                     clock: Arc::clone(clock),
                 };
-                let archiver = Archiver::new(parts, store, settings);
+                let archiver = Archiver::new(parts, &store, settings);
                 let wrong = |source| NodeError::ArchiveMark { path: mark, source };
                 Some(Arc::new(archiver.map_err(wrong)?))
             }

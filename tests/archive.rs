@@ -365,8 +365,10 @@ async fn a_cluster_archives_what_it_took() {
     let store = Store::of_url("s3://bucket/hub", &server.variables(), PATIENCE).unwrap();
     let mut names = store.all_names("").await.unwrap();
     names.sort();
-    // What the second one wrote before it was killed, if anything, it does not count any more.
-    assert!(puts <= names.len() as f64, "{puts} puts of {names:#?}");
+    // What the second one wrote before it was killed, if anything, it does not count any more; and where
+    // another one takes over, both may put a minute: the later put is refused.
+    let most = names.len() as f64 + 3.0;
+    assert!(puts <= most, "{puts} puts of {names:#?}");
     let mut found = Vec::new();
     for name in &names {
         let (channel, object) = Object::parse(name).unwrap_or_else(|_| panic!("{name}"));

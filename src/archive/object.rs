@@ -82,7 +82,8 @@ pub struct Footer {
 }
 
 impl Footer {
-    fn to_bytes(self) -> [u8; FOOTER_LEN] {
+    /// The bytes that an object ends with.
+    pub fn to_bytes(self) -> [u8; FOOTER_LEN] {
         let mut bytes = [0; FOOTER_LEN];
         let numbers = [
             self.channel.0,

@@ -5,7 +5,11 @@
 
 mod listing;
 mod open;
+mod pace;
+#[cfg(test)]
+pub mod watched;
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,6 +23,8 @@ use object_store::{
 };
 use thiserror::Error;
 use tokio::time::Instant;
+
+use pace::Pace;
 
 pub use listing::{Found, Names, Objects};
 pub use open::{OpenError, Patience};
@@ -70,13 +76,17 @@ pub enum Which {
 }
 
 /// An object store, or a folder in one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<dyn ObjectStore>,
     /// How it is listed from a place on; `None` where that costs no request: on this machine.
     pages: Option<Arc<dyn Pages>>,
     /// Where in it the archive is.
     root: Path,
+    /// Whether it can be asked for the last bytes of an object.
+    has_tails: bool,
+    /// How fast it is asked; `None`: as fast as may be.
+    pace: Option<Arc<Pace>>,
 }
 
 /// A store that lists page by page.
@@ -86,10 +96,33 @@ impl<T: PaginatedListStore + std::fmt::Debug> Pages for T {}
 impl Store {
     /// A store in memory, which is gone when it is dropped.
     pub fn in_memory() -> Self {
+        Self::on_this_machine(Arc::new(object_store::memory::InMemory::new()))
+    }
+
+    /// A store that costs nothing to ask.
+    fn on_this_machine(inner: Arc<dyn ObjectStore>) -> Self {
         Self {
-            inner: Arc::new(object_store::memory::InMemory::new()),
+            inner,
             pages: None,
             root: Path::default(),
+            has_tails: true,
+            pace: None,
+        }
+    }
+
+    /// The same store, asked no more than so many times in a second by those who have it from here.
+    #[must_use]
+    pub fn paced(&self, per_second: NonZeroU32) -> Self {
+        Self {
+            pace: Some(Arc::new(Pace::new(per_second))),
+            ..self.clone()
+        }
+    }
+
+    /// Waits for its turn to ask.
+    async fn turn(&self) {
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
         }
     }
 
@@ -97,9 +130,8 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn watched<T: Pages + ObjectStore>(store: Arc<T>) -> Self {
         Self {
-            inner: Arc::clone(&store) as Arc<dyn ObjectStore>,
-            pages: Some(store),
-            root: Path::default(),
+            pages: Some(Arc::clone(&store) as Arc<dyn Pages>),
+            ..Self::on_this_machine(store)
         }
     }
 
@@ -114,6 +146,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        self.turn().await;
         let options = PutOptions::from(PutMode::Create);
         let length = bytes.len() as u64;
         let began = Instant::now();
@@ -135,6 +168,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.turn().await;
         let length = bytes.len() as u64;
         let began = Instant::now();
         let put = self
@@ -153,6 +187,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn upload(&self, name: &str) -> Result<Upload, StoreError> {
+        self.turn().await;
         let began = Instant::now();
         let begun = self.inner.put_multipart(&self.path(name)).await;
         let begun = begun.map_err(|error| refused("write", name, &error));
@@ -160,6 +195,9 @@ impl Store {
         Ok(Upload {
             name: name.to_owned(),
             writing: WriteMultipart::new_with_chunk_size(begun?, PART),
+            pace: self.pace.clone(),
+            began,
+            sent: 0,
         })
     }
 
@@ -177,12 +215,45 @@ impl Store {
                 }));
             }
             Which::These(range) => Some(GetRange::Bounded(range)),
-            Which::Last(count) => Some(GetRange::Suffix(count)),
+            Which::Last(count) if self.has_tails => Some(GetRange::Suffix(count)),
+            Which::Last(count) => return self.read_tail(name, count).await,
         };
+        self.ask_for(name, range).await
+    }
+
+    /// The last bytes of an object, of a store that has to be told where they are.
+    async fn read_tail(&self, name: &str, count: u64) -> Result<Option<Part>, StoreError> {
+        self.turn().await;
+        let began = Instant::now();
+        let length = match self.inner.head(&self.path(name)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(refused("read", name, &error)),
+        };
+        counted("head", began, &length, 0);
+        match length? {
+            None => Ok(None),
+            Some(0) => Ok(Some(Part {
+                bytes: Bytes::new(),
+                length: 0,
+            })),
+            Some(length) => {
+                let range = GetRange::Bounded(length.saturating_sub(count)..length);
+                self.ask_for(name, Some(range)).await
+            }
+        }
+    }
+
+    async fn ask_for(
+        &self,
+        name: &str,
+        range: Option<GetRange>,
+    ) -> Result<Option<Part>, StoreError> {
         let options = GetOptions {
             range,
             ..GetOptions::default()
         };
+        self.turn().await;
         let began = Instant::now();
         let read = self.read_with(name, options).await;
         let length = read.as_ref().ok().and_then(Option::as_ref);
@@ -219,6 +290,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the first that was not: others may be gone.
     pub async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        self.turn().await;
         let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
         let began = Instant::now();
         let deleting = self.inner.delete_stream(stream::iter(paths).boxed());
@@ -240,6 +312,9 @@ impl Store {
 pub struct Upload {
     name: String,
     writing: WriteMultipart,
+    pace: Option<Arc<Pace>>,
+    began: Instant,
+    sent: u64,
 }
 
 impl Upload {
@@ -252,7 +327,16 @@ impl Upload {
         while !bytes.is_empty() {
             let room = self.writing.wait_for_capacity(PARTS_AT_ONCE).await;
             room.map_err(|error| refused("write", &self.name, &error))?;
-            self.writing.put(bytes.split_to(bytes.len().min(PART)));
+            let some = bytes.split_to(bytes.len().min(PART));
+            let parts = self.sent / PART as u64;
+            self.sent += some.len() as u64;
+            // What fills a part sends it.
+            if let Some(pace) = &self.pace
+                && self.sent / PART as u64 > parts
+            {
+                pace.turn().await;
+            }
+            self.writing.put(some);
         }
         Ok(())
     }
@@ -262,14 +346,22 @@ impl Upload {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn end(self) -> Result<(), StoreError> {
-        let ended = self.writing.finish().await;
+        let Self {
+            name,
+            writing,
+            began,
+            sent,
+            ..
+        } = self;
+        let ended = writing.finish().await.map(drop);
+        let ended = ended.map_err(|error| refused("write", &name, &error));
+        counted("part", began, &ended, sent);
         ended
-            .map(drop)
-            .map_err(|error| refused("write", &self.name, &error))
     }
 
     /// Gives it up.
     pub async fn abandon(self) {
+        counted("part", self.began, &Ok::<_, StoreError>(()), self.sent);
         if let Err(error) = self.writing.abort().await {
             // A rule of the bucket deletes what is left of uploads.
             tracing::warn!(name = %self.name, %error, "an upload was not given up");
@@ -287,5 +379,10 @@ fn refused(what: &'static str, name: &str, error: &object_store::Error) -> Store
 
 fn counted<T>(kind: &'static str, began: Instant, result: &Result<T, StoreError>, bytes: u64) {
     let result = if result.is_ok() { "ok" } else { "failed" };
-    crate::metric::archive_request(kind, result, began.elapsed(), bytes);
+    // Of an object that is sent in parts, each is a request.
+    let requests = match kind {
+        "part" => bytes.div_ceil(PART as u64),
+        _ => 1,
+    };
+    crate::metric::archive_request(kind, result, requests, began.elapsed(), bytes);
 }

@@ -333,6 +333,8 @@ settings! {
         settle_seconds: u64 = 10, seconds(1, HOUR);
         /// How long after that a minute that its node has not archived is archived by another.
         takeover_seconds: u64 = 60, seconds(1, DAY);
+        /// The most requests in a second that archiving makes, from each node.
+        requests_per_second: usize = 500, count(1, 1_000_000);
         /// How long a request to it may take.
         request_timeout_ms: u64 = 30_000, millis(100, HOUR_MS);
         /// How long a request is tried again, before what it was for is tried again from its beginning.

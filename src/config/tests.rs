@@ -57,6 +57,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("archive.local", "false"),
     ("archive.settle_seconds", "5"),
     ("archive.takeover_seconds", "30"),
+    ("archive.requests_per_second", "50"),
     ("archive.request_timeout_ms", "1000"),
     ("archive.retry_seconds", "10"),
     ("archive.cache_bytes", "1048576"),

@@ -1,5 +1,6 @@
 //! From the configuration to the settings of each part.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +113,9 @@ pub(super) fn archive_settings(config: &Config, mark: PathBuf, url: String) -> A
     ArchiveSettings {
         settle: i64::try_from(settle).unwrap_or(i64::MAX),
         takeover: i64::try_from(config.archive.takeover_seconds * 1000).unwrap_or(i64::MAX),
+        requests_per_second: u32::try_from(config.archive.requests_per_second)
+            .ok()
+            .and_then(NonZeroU32::new),
         mark,
         url,
     }

@@ -64,6 +64,10 @@ impl Node {
         if let Some(fields) = check.as_object_mut() {
             let to = json!(state.archived_to.iso());
             fields.insert("archivedTo".to_owned(), to);
+            fields.insert("channelsBehind".to_owned(), json!(state.lagging));
+            if let Some(advice) = state.advice {
+                fields.insert("advice".to_owned(), advice.into());
+            }
         }
         Some(check)
     }

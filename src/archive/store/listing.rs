@@ -63,6 +63,7 @@ impl Store {
         after: &str,
         most: usize,
     ) -> Result<Objects, StoreError> {
+        self.turn().await;
         let began = Instant::now();
         let listed = match &self.pages {
             Some(pages) => self.page(&**pages, folder, after, most.min(MOST)).await,
@@ -77,6 +78,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.turn().await;
         let began = Instant::now();
         let listed = self
             .inner
@@ -161,6 +163,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn all_names(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.turn().await;
         let began = Instant::now();
         let listing = self.inner.list(Some(&self.path(folder)));
         let names = listing.map(|object| object.map(|object| self.name(&object.location)));

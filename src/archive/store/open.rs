@@ -8,7 +8,6 @@ use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStoreScheme, RetryConfig};
 use thiserror::Error;
 
@@ -57,11 +56,8 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(wrong)?;
         let opened = LocalFileSystem::new_with_prefix(folder);
         let opened = opened.map_err(|error| wrong(std::io::Error::other(error)))?;
-        Ok(Self {
-            inner: Arc::new(opened.with_automatic_cleanup(true).with_fsync(true)),
-            pages: None,
-            root: Path::default(),
-        })
+        let opened = opened.with_automatic_cleanup(true).with_fsync(true);
+        Ok(Self::on_this_machine(Arc::new(opened)))
     }
 
     /// The store of that URL: `s3://bucket/folder`, `gs://…`, `az://…`, or `file:///folder`. Credentials
@@ -110,6 +106,9 @@ impl Store {
                     inner: Arc::clone(&store) as Arc<dyn object_store::ObjectStore>,
                     pages: Some(store),
                     root,
+                    // Azure knows no ranges that are counted from the end.
+                    has_tails: !matches!(scheme, ObjectStoreScheme::MicrosoftAzure),
+                    pace: None,
                 }
             }};
         }

@@ -1,0 +1,185 @@
+//! What archiving asks of the hub.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::ArchiverParts;
+use crate::archive::name::MINUTE;
+use crate::channel::read::{Epoch, Query, QueryError};
+use crate::channel::registry::Channel;
+use crate::env::Millis;
+use crate::item::ItemKey;
+use crate::spoke::{ChannelId, Direction, ReadError, StoredItem};
+
+/// How many keys are read at a time.
+const PAGE: usize = 5_000;
+
+/// What archiving goes by, and what it archives.
+#[async_trait]
+pub(super) trait Source: Send + Sync {
+    /// The clock.
+    fn now(&self) -> Millis;
+
+    /// Up to where this node knows the rings.
+    fn horizon(&self) -> Millis;
+
+    /// How many members the newest ring has.
+    fn members(&self) -> usize;
+
+    /// The channels that exist.
+    fn channels(&self) -> Vec<Arc<Channel>>;
+
+    /// The channel of that number; `None` if it does not exist any more.
+    fn channel(&self, id: ChannelId) -> Option<Arc<Channel>>;
+
+    /// The lowest record of which a channel lists anything.
+    fn floor(&self, channel: &Channel) -> ItemKey;
+
+    /// The place of this node among those that are to write a channel's items of a time: 0 if it is the first
+    /// that is there.
+    fn place(&self, channel: &Channel, at: Millis) -> usize;
+
+    /// The first time from `from` on of which this node holds anything of any channel.
+    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError>;
+
+    /// The minutes between two times of which this node holds anything of a channel, in order.
+    async fn minutes(
+        &self,
+        channel: ChannelId,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Millis>, ReadError>;
+
+    /// All records between two times, as a stable read gives them.
+    async fn keys(
+        &self,
+        channel: &Channel,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<ItemKey>, QueryError>;
+
+    /// A record, from whichever replica has it.
+    async fn record(
+        &self,
+        channel: &Channel,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, QueryError>;
+
+    /// A record as this node holds it; `None` if it does not.
+    async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError>;
+}
+
+fn closed() -> ReadError {
+    ReadError::Closed {
+        reason: "the store is not open".to_owned(),
+    }
+}
+
+#[async_trait]
+impl Source for ArchiverParts {
+    fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    fn horizon(&self) -> Millis {
+        self.view.horizon()
+    }
+
+    fn members(&self) -> usize {
+        let history = self.view.history();
+        history.newest().map_or(0, |map| map.members().len())
+    }
+
+    fn channels(&self) -> Vec<Arc<Channel>> {
+        self.channels.list()
+    }
+
+    fn channel(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.channels.numbered(id)
+    }
+
+    fn floor(&self, channel: &Channel) -> ItemKey {
+        self.channels.floor(channel).record_floor()
+    }
+
+    fn place(&self, channel: &Channel, at: Millis) -> usize {
+        if self.writes.leads_at(channel, at) {
+            return 0;
+        }
+        let set = self.view.replica_set(channel.config.name.key(), at);
+        let own = set.iter().position(|member| member == self.view.own());
+        // What the ring before had to hold comes last.
+        own.unwrap_or(set.len()).max(1)
+    }
+
+    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {
+        let replica = self.local.get().ok_or_else(closed)?;
+        let mut earliest: Option<Millis> = None;
+        for channel in self.channels.list() {
+            let first = replica.first_held(channel.id, from).await?;
+            earliest = earliest.into_iter().chain(first).min();
+        }
+        Ok(earliest)
+    }
+
+    async fn minutes(
+        &self,
+        channel: ChannelId,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Millis>, ReadError> {
+        let replica = self.local.get().ok_or_else(closed)?;
+        let mut minutes = Vec::new();
+        let mut at = from;
+        while let Some(first) = replica.first_held(channel, at).await? {
+            let minute = first.floor_to(MINUTE);
+            if minute >= to {
+                break;
+            }
+            minutes.push(minute);
+            at = minute.plus(MINUTE);
+        }
+        Ok(minutes)
+    }
+
+    async fn keys(
+        &self,
+        channel: &Channel,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<ItemKey>, QueryError> {
+        let mut keys: Vec<ItemKey> = Vec::new();
+        let mut query = Query {
+            from: ItemKey::first_of(from),
+            to: Some(ItemKey::first_of(to)),
+            direction: Direction::Ascending,
+            limit: PAGE,
+            stable: true,
+            epoch: Epoch::All,
+            whole: true,
+            records: true,
+        };
+        loop {
+            let page = self.reads.page(channel, &query).await?;
+            keys.extend(&page.keys);
+            match keys.last() {
+                Some(last) if page.more => query.from = last.successor(),
+                _ => return Ok(keys),
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        channel: &Channel,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, QueryError> {
+        self.reads.item(channel, key).await
+    }
+
+    async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError> {
+        let replica = self.local.get().ok_or_else(closed)?;
+        replica.get(channel, key).await
+    }
+}

@@ -1,0 +1,289 @@
+//! Archivers of several nodes with one store in memory, in a time that is set.
+
+mod lowering;
+mod minutes;
+mod singles;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::time::Duration;
+
+use super::*;
+use crate::archive::name::Object;
+use crate::archive::object::Record;
+use crate::archive::store::Which;
+use crate::archive::store::watched::{Watch, watched};
+use crate::channel::config::{ConfigUpdate, Defaults, create};
+use crate::channel::retention;
+use crate::item::{ItemKey, Suffix, pack::PackBuilder};
+use crate::spoke::{ItemFlags, ItemHead, StoredItem, StoredPayload, WriteId};
+
+/// Noon, of some day.
+const NOON: Millis = Millis::new(1_790_000_000_000 / HOUR * HOUR);
+const SETTLE: i64 = 10_000;
+const TAKEOVER: i64 = 60_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    content_type: Option<String>,
+    payload: Bytes,
+}
+
+/// What the nodes share.
+struct World {
+    now: AtomicI64,
+    channels: Mutex<BTreeMap<ChannelId, Arc<Channel>>>,
+    /// What a stable read gives.
+    stable: Mutex<BTreeMap<(ChannelId, ItemKey), Item>>,
+    store: Store,
+    watch: Arc<Watch>,
+    folder: tempfile::TempDir,
+}
+
+/// A node as its archiver sees it.
+struct Node {
+    world: Arc<World>,
+    place: AtomicUsize,
+    members: AtomicUsize,
+    /// Which of the records it holds, if not all; and as what.
+    held: Mutex<BTreeMap<(ChannelId, ItemKey), Option<Item>>>,
+    /// Whether it can be asked for items.
+    away: AtomicBool,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let (store, watch) = watched();
+        Arc::new(Self {
+            now: AtomicI64::new(NOON.get()),
+            channels: Mutex::default(),
+            stable: Mutex::default(),
+            store,
+            watch,
+            folder: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn now(&self) -> Millis {
+        Millis::new(self.now.load(Ordering::SeqCst))
+    }
+
+    /// Lets time pass, for clocks and timers.
+    async fn pass(&self, millis: i64) {
+        self.now.fetch_add(millis, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_millis(millis as u64)).await;
+    }
+
+    fn channel(&self, id: u64, config: &str) -> ChannelId {
+        let update = ConfigUpdate::parse(config.as_bytes()).unwrap();
+        let name = format!("c{id}");
+        let config = create(&update, Some(&name), &Defaults::default(), NOON).unwrap();
+        let id = ChannelId(id);
+        let channel = Channel {
+            id,
+            version: 1,
+            config,
+            kept_from: ItemKey::MIN,
+        };
+        self.channels.lock().insert(id, Arc::new(channel));
+        id
+    }
+
+    /// Stores an item on all nodes.
+    fn store(&self, channel: ChannelId, at: Millis, payload: impl Into<Bytes>) -> ItemKey {
+        let key = key(at);
+        let item = Item {
+            content_type: Some("text/plain".to_owned()),
+            payload: payload.into(),
+        };
+        self.stable.lock().insert((channel, key), item);
+        key
+    }
+
+    fn store_bulk(&self, channel: ChannelId, at: Millis, payloads: &[&str]) -> ItemKey {
+        let key = key(at).bulk(payloads.len() as u32).unwrap();
+        let mut pack = PackBuilder::default();
+        for payload in payloads {
+            pack.begin(None).unwrap();
+            pack.put(payload.as_bytes()).unwrap();
+            pack.end();
+        }
+        let item = Item {
+            content_type: None,
+            payload: pack.finish(),
+        };
+        self.stable.lock().insert((channel, key), item);
+        key
+    }
+
+    fn node(self: &Arc<Self>, place: usize) -> Arc<Node> {
+        Arc::new(Node {
+            world: Arc::clone(self),
+            place: place.into(),
+            members: AtomicUsize::new(3),
+            held: Mutex::default(),
+            away: AtomicBool::new(false),
+        })
+    }
+
+    fn settings(&self, name: &str) -> ArchiveSettings {
+        ArchiveSettings {
+            settle: SETTLE,
+            takeover: TAKEOVER,
+            requests_per_second: None,
+            mark: self.folder.path().join(name),
+            url: "s3://bucket".to_owned(),
+        }
+    }
+
+    fn archiver(self: &Arc<Self>, name: &str, node: &Arc<Node>) -> Archiver {
+        let source = Arc::clone(node) as Arc<dyn Source>;
+        Archiver::of(source, &self.store, self.settings(name)).unwrap()
+    }
+
+    /// The names of all objects.
+    async fn names(&self) -> Vec<String> {
+        let mut names = self.store.all_names("").await.unwrap();
+        names.sort();
+        names
+    }
+
+    async fn index(&self, channel: ChannelId, object: Object) -> Index {
+        let name = object.name(channel);
+        let read = self.store.read(&name, Which::All).await.unwrap();
+        Index::of_object(&read.unwrap_or_else(|| panic!("{name}")).bytes).unwrap()
+    }
+}
+
+fn key(at: Millis) -> ItemKey {
+    ItemKey::new(at, Suffix::parse("000a00").unwrap())
+}
+
+fn keys_of(index: &Index) -> Vec<ItemKey> {
+    index
+        .records()
+        .map(|record: Record<'_>| record.key)
+        .collect()
+}
+
+fn stored(key: ItemKey, item: &Item) -> StoredItem {
+    StoredItem {
+        head: ItemHead {
+            key,
+            write_id: WriteId(0),
+            flags: ItemFlags::default(),
+            content_type: item.content_type.clone(),
+            size: item.payload.len() as u64,
+            digest: 0,
+            replicas: Vec::new(),
+        },
+        payload: StoredPayload::Whole(item.payload.clone()),
+    }
+}
+
+impl Node {
+    /// What it holds of a record.
+    fn item(&self, channel: ChannelId, key: ItemKey) -> Option<Item> {
+        let held = self.held.lock().get(&(channel, key)).cloned();
+        let all = || self.world.stable.lock().get(&(channel, key)).cloned();
+        held.unwrap_or_else(all)
+    }
+
+    fn all(&self, channel: ChannelId) -> BTreeSet<ItemKey> {
+        let stable = self.world.stable.lock();
+        let held = self.held.lock();
+        let keys = stable.keys().chain(held.keys());
+        let keys = keys.filter(|(of, _)| *of == channel).map(|(_, key)| *key);
+        keys.collect()
+    }
+}
+
+#[async_trait]
+impl Source for Node {
+    fn now(&self) -> Millis {
+        self.world.now()
+    }
+
+    fn horizon(&self) -> Millis {
+        Millis::MAX
+    }
+
+    fn members(&self) -> usize {
+        self.members.load(Ordering::SeqCst)
+    }
+
+    fn channels(&self) -> Vec<Arc<Channel>> {
+        self.world.channels.lock().values().cloned().collect()
+    }
+
+    fn channel(&self, id: ChannelId) -> Option<Arc<Channel>> {
+        self.world.channels.lock().get(&id).cloned()
+    }
+
+    fn floor(&self, channel: &Channel) -> ItemKey {
+        retention::floor(channel, self.world.now()).record_floor()
+    }
+
+    fn place(&self, _channel: &Channel, _at: Millis) -> usize {
+        self.place.load(Ordering::SeqCst)
+    }
+
+    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {
+        let ids: Vec<ChannelId> = self.world.channels.lock().keys().copied().collect();
+        let mut earliest = None;
+        for id in ids {
+            let first = self.minutes(id, from, Millis::MAX).await?;
+            earliest = earliest.into_iter().chain(first.first().copied()).min();
+        }
+        Ok(earliest)
+    }
+
+    async fn minutes(
+        &self,
+        channel: ChannelId,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<Millis>, ReadError> {
+        let keys = self.all(channel).into_iter();
+        let keys = keys.filter(|key| (from..to).contains(&key.millis));
+        let keys = keys.filter(|key| self.item(channel, *key).is_some());
+        let minutes: BTreeSet<Millis> = keys.map(|key| key.millis.floor_to(MINUTE)).collect();
+        Ok(minutes.into_iter().collect())
+    }
+
+    async fn keys(
+        &self,
+        channel: &Channel,
+        from: Millis,
+        to: Millis,
+    ) -> Result<Vec<ItemKey>, QueryError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(QueryError::Unavailable {
+                reason: "too few replicas could answer".to_owned(),
+                missing: Vec::new(),
+            });
+        }
+        let floor = self.floor(channel);
+        let stable = self.world.stable.lock();
+        let keys = stable.keys().filter(|(of, _)| *of == channel.id);
+        let keys = keys.map(|(_, key)| *key);
+        let keys = keys.filter(|key| (from..to).contains(&key.millis) && *key >= floor);
+        Ok(keys.collect())
+    }
+
+    async fn record(
+        &self,
+        channel: &Channel,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, QueryError> {
+        let item = self.world.stable.lock().get(&(channel.id, *key)).cloned();
+        Ok(item.map(|item| stored(*key, &item)))
+    }
+
+    async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError> {
+        Ok(self.item(channel, key).map(|item| stored(key, &item)))
+    }
+}
