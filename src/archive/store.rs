@@ -31,6 +31,8 @@ pub use open::{OpenError, Patience};
 
 /// How much of an object goes out at a time where it is not put at once, in bytes.
 const PART: usize = 8 << 20;
+/// How often an answer that was cut off is asked for again.
+const AGAIN: u32 = 5;
 /// How many parts of one are on their way at a time.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -44,6 +46,8 @@ pub struct StoreError {
     pub name: String,
     /// What the store said.
     pub reason: String,
+    /// Whether there was an answer that was cut off.
+    pub cut_off: bool,
 }
 
 /// What became of an object that was to be created.
@@ -253,17 +257,22 @@ impl Store {
             range,
             ..GetOptions::default()
         };
-        self.turn().await;
-        let began = Instant::now();
-        let read = self.read_with(name, options).await;
-        let length = read.as_ref().ok().and_then(Option::as_ref);
-        counted(
-            "get",
-            began,
-            &read,
-            length.map_or(0, |part| part.bytes.len() as u64),
-        );
-        read
+        let mut tries = 0;
+        loop {
+            self.turn().await;
+            let began = Instant::now();
+            let read = self.read_with(name, options.clone()).await;
+            let length = read.as_ref().ok().and_then(Option::as_ref);
+            counted(
+                "get",
+                began,
+                &read,
+                length.map_or(0, |part| part.bytes.len() as u64),
+            );
+            if !asks_again(&read, &mut tries) {
+                return read;
+            }
+        }
     }
 
     async fn read_with(&self, name: &str, options: GetOptions) -> Result<Option<Part>, StoreError> {
@@ -274,12 +283,16 @@ impl Store {
             Err(error) => return Err(wrong(error)),
         };
         let (length, wanted) = (found.meta.size, found.range.end - found.range.start);
-        let bytes = found.bytes().await.map_err(wrong)?;
+        let bytes = found.bytes().await.map_err(|error| StoreError {
+            cut_off: true,
+            ..wrong(error)
+        })?;
         if bytes.len() as u64 != wanted {
             return Err(StoreError {
                 what: "read",
                 name: name.to_owned(),
                 reason: format!("{} of {wanted} bytes came", bytes.len()),
+                cut_off: true,
             });
         }
         Ok(Some(Part { bytes, length }))
@@ -369,11 +382,20 @@ impl Upload {
     }
 }
 
+/// Whether an answer was cut off to something that is asked for again then: requests that are refused, or
+/// not answered at all, the client sends again by itself.
+fn asks_again<T>(answer: &Result<T, StoreError>, tries: &mut u32) -> bool {
+    *tries += 1;
+    *tries <= AGAIN && matches!(answer, Err(error) if error.cut_off)
+}
+
 fn refused(what: &'static str, name: &str, error: &object_store::Error) -> StoreError {
     StoreError {
         what,
         name: name.to_owned(),
         reason: error.to_string(),
+        // It is not told apart in another way.
+        cut_off: error.to_string().contains("response body"),
     }
 }
 

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -39,7 +40,7 @@ use crate::archive::object::{Damaged, Index};
 use crate::archive::store::{Store, StoreError};
 use crate::cluster::RingView;
 use crate::env::{HubClock, Millis, replace_file};
-use crate::spoke::{ChannelId, ReadError};
+use crate::spoke::{Archived, ChannelId, ReadError};
 
 /// Channels that are archived at the same time: each has up to 8 MiB of an object in memory.
 const AT_ONCE: usize = 32;
@@ -302,6 +303,13 @@ impl Archiver {
         self.progress.lock().set_marked(reached);
         self.kept.store(reached.get(), Ordering::Release);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Archived for Archiver {
+    async fn late(&self, channel: ChannelId, at: Millis) -> io::Result<Box<dyn Send>> {
+        Ok(Box::new(self.lower(channel, at).await?))
     }
 }
 

@@ -55,7 +55,7 @@ impl Retention for Keeping {
         let Some(archiver) = &self.archiver else {
             return Millis::MIN;
         };
-        let archived_to = archiver.state().archived_to;
+        let archived_to = archiver.archived_to();
         let archived_to = self.archived.lock().take(archived_to, self.clock.boot());
         let old = self.clock.now().minus(self.ttl).floor_to(MINUTE);
         archived_to.min(old)

@@ -11,7 +11,8 @@ use crate::cluster::{Cluster, Life, Phase, RingView};
 use crate::env::{BootTime, HubClock, Millis};
 use crate::spoke::peers::Peers;
 use crate::spoke::{
-    DiskFolder, LogStore, Options, Replica, ReplicaSettings, SpokeStore as _, StoreId, Undecided,
+    Archived, DiskFolder, LogStore, Options, Replica, ReplicaSettings, SpokeStore as _, StoreId,
+    Undecided,
 };
 
 /// A wall clock this far behind the clock mark, in milliseconds, is said to be wrong.
@@ -93,11 +94,14 @@ impl Opener {
             self.view.own().clone(),
             self.settings,
         );
+        if let Some(archiver) = &self.archiver {
+            replica.set_archived(Arc::clone(archiver) as Arc<dyn Archived>);
+        }
         if let Some(archiver) = &self.archiver
             && !status.intact
         {
             // Up to where what it may have lost had gone to the archive may be lost, too.
-            let archived_to = archiver.state().archived_to;
+            let archived_to = archiver.archived_to();
             let noted = replica.let_go(archived_to).await;
             noted.map_err(|source| NodeError::Folder {
                 path: self.path.clone(),

@@ -7,7 +7,7 @@ use object_store::path::Path;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Pages, Store, StoreError, counted, refused};
+use super::{Pages, Store, StoreError, asks_again, counted, refused};
 
 /// Some names of a folder, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,14 +63,19 @@ impl Store {
         after: &str,
         most: usize,
     ) -> Result<Objects, StoreError> {
-        self.turn().await;
-        let began = Instant::now();
-        let listed = match &self.pages {
-            Some(pages) => self.page(&**pages, folder, after, most.min(MOST)).await,
-            None => self.walked(folder, after, most).await,
-        };
-        counted("list", began, &listed, 0);
-        listed
+        let mut tries = 0;
+        loop {
+            self.turn().await;
+            let began = Instant::now();
+            let listed = match &self.pages {
+                Some(pages) => self.page(&**pages, folder, after, most.min(MOST)).await,
+                None => self.walked(folder, after, most).await,
+            };
+            counted("list", began, &listed, 0);
+            if !asks_again(&listed, &mut tries) {
+                return listed;
+            }
+        }
     }
 
     /// The folders in a folder, in their order.
@@ -78,14 +83,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.turn().await;
-        let began = Instant::now();
-        let listed = self
-            .inner
-            .list_with_delimiter(Some(&self.path(folder)))
-            .await;
-        let listed = listed.map_err(|error| refused("list", folder, &error));
-        counted("list", began, &listed, 0);
+        let mut tries = 0;
+        let listed = loop {
+            self.turn().await;
+            let began = Instant::now();
+            let listed = self
+                .inner
+                .list_with_delimiter(Some(&self.path(folder)))
+                .await;
+            let listed = listed.map_err(|error| refused("list", folder, &error));
+            counted("list", began, &listed, 0);
+            if !asks_again(&listed, &mut tries) {
+                break listed;
+            }
+        };
         let mut names: Vec<_> = listed?
             .common_prefixes
             .iter()
