@@ -222,6 +222,16 @@ pub fn archive_failed() {
     counter!("hub_archive_failures_total").increment(1);
 }
 
+/// The minutes of an hour were put together into one object.
+pub fn archive_rolled_up() {
+    counter!("hub_archive_rollups_total").increment(1);
+}
+
+/// Objects were removed from the archive that nobody keeps.
+pub fn archive_expired(kind: &'static str, objects: usize) {
+    counter!("hub_archive_expired_objects_total", "kind" => kind).increment(objects as u64);
+}
+
 /// An archived object has an item that a stable read does not give.
 pub fn archive_surplus() {
     counter!("hub_archive_surplus_total").increment(1);
@@ -325,7 +335,15 @@ pub fn describe(version: &'static str) {
     );
     describe_counter!(
         "hub_archive_failures_total",
-        "minutes of channels that were to be archived and were not, each try"
+        "minutes of channels that were to be archived, or hours that were to be put together, and were not, each try"
+    );
+    describe_counter!(
+        "hub_archive_rollups_total",
+        "hours of channels whose minutes were put together"
+    );
+    describe_counter!(
+        "hub_archive_expired_objects_total",
+        "objects removed: expired, or of deleted channels"
     );
     describe_counter!(
         "hub_archive_requests_total",

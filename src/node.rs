@@ -197,7 +197,8 @@ pub async fn run(
         let mut repairing = tokio::spawn(repair(Arc::clone(&running.opener.repair)));
         let period = Duration::from_secs(config.channel.max_items_minutes * 60);
         let mut trimming = tokio::spawn(trim(Arc::clone(&running.trimmer), period));
-        let mut archiving = tokio::spawn(archive(running.archiver.clone()));
+        let sweep = Duration::from_secs(config.archive.sweep_minutes * 60);
+        let mut archiving = tokio::spawn(archive(running.archiver.clone(), sweep));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,

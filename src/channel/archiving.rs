@@ -6,20 +6,24 @@
 //! the next time once everything that it holds of this one was found in the archive, and keeps on
 //! disk how far it has come: nothing waits in memory, and a start goes on where the last run stopped.
 
+mod book;
+mod hours;
 mod minute;
 mod progress;
 mod sending;
 mod single;
 mod source;
+mod sweeping;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::io;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
@@ -27,12 +31,15 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::book::Book;
 pub use self::progress::Storing;
 use self::progress::{Due, Progress};
 use self::sending::Bounds;
 use self::source::Source;
+pub use self::sweeping::Sweep;
+use self::sweeping::Swept;
 use super::read::{QueryError, Reads};
-use super::registry::{Channel, Channels};
+use super::registry::{Channel, ChannelError, Channels};
 use super::spoke_handle::LocalReplica;
 use super::write::Writes;
 use crate::archive::name::{HOUR, MINUTE};
@@ -60,6 +67,9 @@ pub enum ArchiveError {
     /// An object was not made.
     #[error("an object could not be made: {0}")]
     Object(#[from] io::Error),
+    /// It is not known which channels there are, or how they are.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
     /// An object is there and is not what was written.
     #[error("{name}: {damaged}")]
     Damaged {
@@ -89,6 +99,12 @@ pub struct ArchiveSettings {
     pub requests_per_second: Option<NonZeroU32>,
     /// The file that says how far this node has come, and in which archive.
     pub mark: PathBuf,
+    /// The file that says how far it has come with hours.
+    pub rolled: PathBuf,
+    /// How long minutes stay once they are in the object of their hour.
+    pub rollup_pause: Duration,
+    /// How long a channel must have been unknown before its objects go.
+    pub deleted_pause: Duration,
     /// The archive's URL.
     pub url: String,
 }
@@ -116,6 +132,8 @@ pub struct Archiver {
     settings: ArchiveSettings,
     bounds: Bounds,
     progress: Arc<Mutex<Progress>>,
+    book: Mutex<Book>,
+    swept: Mutex<Swept>,
     /// How far it has come, as it is kept on disk.
     kept: AtomicI64,
     /// Held by whoever writes the file.
@@ -133,6 +151,10 @@ pub struct State {
     pub obstacle: Option<String>,
     /// How many channels are behind the others.
     pub lagging: usize,
+    /// Up to where the minutes of hours are put together.
+    pub rolled_to: Millis,
+    /// Why those of the next hour are not, if that was tried.
+    pub rollup_obstacle: Option<String>,
     /// What is odd about it, though it may be meant so.
     pub advice: Option<String>,
 }
@@ -147,7 +169,10 @@ impl Archiver {
     }
 
     fn of(source: Arc<dyn Source>, store: &Store, settings: ArchiveSettings) -> io::Result<Self> {
-        let archived_to = read_mark(&settings)?;
+        let archived_to = read_mark(&settings.mark, &settings.url)?;
+        let rolled_to = read_mark(&settings.rolled, &settings.url)?;
+        let marked = archived_to.unwrap_or(Millis::new(0));
+        let book = Book::new(rolled_to, marked);
         let store = match settings.requests_per_second {
             Some(most) => store.paced(most),
             None => store.clone(),
@@ -157,8 +182,10 @@ impl Archiver {
             store,
             settings,
             bounds: Bounds::default(),
-            progress: Arc::new(Mutex::new(Progress::new(archived_to))),
-            kept: AtomicI64::new(archived_to.get()),
+            progress: Arc::new(Mutex::new(Progress::new(marked))),
+            book: Mutex::new(book),
+            swept: Mutex::default(),
+            kept: AtomicI64::new(marked.get()),
             keeping: tokio::sync::Mutex::default(),
             warned: AtomicBool::new(false),
         })
@@ -171,9 +198,15 @@ impl Archiver {
 
     /// How far it has come.
     pub fn state(&self) -> State {
-        let advice = self.advice();
+        let advice = self.advice().or_else(|| self.held_back());
+        let (rolled_to, rollup_obstacle) = {
+            let book = self.book.lock();
+            (book.kept(), book.obstacle())
+        };
         let progress = self.progress.lock();
         State {
+            rolled_to,
+            rollup_obstacle,
             archived_to: self.archived_to(),
             obstacle: progress.obstacle(),
             lagging: progress.lagging(),
@@ -296,10 +329,7 @@ impl Archiver {
             }
             reached
         };
-        let path = self.settings.mark.clone();
-        let text = format!("{}\n{}\n", reached.iso(), self.settings.url);
-        let kept = tokio::task::spawn_blocking(move || replace_file(&path, text.as_bytes())).await;
-        kept.map_err(io::Error::other)??;
+        keep_file(&self.settings.mark, reached, &self.settings.url).await?;
         self.progress.lock().set_marked(reached);
         self.kept.store(reached.get(), Ordering::Release);
         Ok(())
@@ -322,17 +352,24 @@ enum Keep {
     Lower,
 }
 
-/// How far the last run had come; the beginning of time if it had another archive, or there was none.
-fn read_mark(settings: &ArchiveSettings) -> io::Result<Millis> {
-    match std::fs::read_to_string(&settings.mark) {
+/// How far the last run had come; `None` if it had another archive, or there was none.
+fn read_mark(path: &Path, url: &str) -> io::Result<Option<Millis>> {
+    match std::fs::read_to_string(path) {
         Ok(text) => match text.trim().split_once('\n') {
-            Some((mark, url)) if url == settings.url => {
-                Millis::parse_iso(mark).map_err(io::Error::other)
+            Some((mark, of)) if of == url => {
+                Millis::parse_iso(mark).map(Some).map_err(io::Error::other)
             }
             // What is in another archive is not in this one.
-            _ => Ok(Millis::new(0)),
+            _ => Ok(None),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Millis::new(0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Keeps on disk how far this run has come, and in which archive.
+async fn keep_file(path: &Path, mark: Millis, url: &str) -> io::Result<()> {
+    let (path, text) = (path.to_owned(), format!("{}\n{url}\n", mark.iso()));
+    let kept = tokio::task::spawn_blocking(move || replace_file(&path, text.as_bytes())).await;
+    kept.map_err(io::Error::other)?
 }

@@ -25,7 +25,7 @@ mod walk;
 mod write;
 
 pub use archiving::{
-    ArchiveError, ArchiveSettings, Archiver, ArchiverParts, State as ArchiveState, Storing,
+    ArchiveError, ArchiveSettings, Archiver, ArchiverParts, State as ArchiveState, Storing, Sweep,
 };
 pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};

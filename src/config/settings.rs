@@ -333,6 +333,12 @@ settings! {
         settle_seconds: u64 = 10, seconds(1, HOUR);
         /// How long after that a minute that its node has not archived is archived by another.
         takeover_seconds: u64 = 60, seconds(1, DAY);
+        /// Once an hour is over its minutes are put together into one object. They are removed that much
+        /// later: whoever has listed them before has read them by then.
+        rollup_pause_seconds: u64 = 300, seconds(1, DAY);
+        /// How often it is looked for objects that no channel keeps any more, which are removed; those of a
+        /// deleted channel once they were found so twice.
+        sweep_minutes: u64 = 60, minutes(1, 1_440);
         /// The most requests in a second that archiving makes, from each node.
         requests_per_second: usize = 500, count(1, 1_000_000);
         /// How long a request to it may take.

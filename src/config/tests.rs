@@ -57,6 +57,8 @@ const SAMPLES: &[(&str, &str)] = &[
     ("archive.local", "false"),
     ("archive.settle_seconds", "5"),
     ("archive.takeover_seconds", "30"),
+    ("archive.rollup_pause_seconds", "60"),
+    ("archive.sweep_minutes", "30"),
     ("archive.requests_per_second", "50"),
     ("archive.request_timeout_ms", "1000"),
     ("archive.retry_seconds", "10"),

@@ -149,17 +149,38 @@ pub(super) async fn trim(trimmer: Arc<Trimmer>, period: Duration) {
 /// How often it is looked for minutes that are over.
 const ARCHIVE: Duration = Duration::from_secs(5);
 
-/// Archives what is over, for as long as the node runs; without an archive it waits that long.
-pub(super) async fn archive(archiver: Option<Arc<Archiver>>) {
+/// Archives what is over and looks after what is archived, for as long as the node runs; without an archive
+/// it waits that long.
+pub(super) async fn archive(archiver: Option<Arc<Archiver>>, sweep: Duration) {
     let Some(archiver) = archiver else {
         return std::future::pending().await;
     };
-    loop {
-        tokio::time::sleep(ARCHIVE).await;
-        if let Err(error) = archiver.archive().await {
-            tracing::error!(%error, "archiving stopped, and is tried again");
+    // None waits for another: an hour that is put together may take its time.
+    let minutes = async {
+        loop {
+            tokio::time::sleep(ARCHIVE).await;
+            if let Err(error) = archiver.archive().await {
+                tracing::error!(%error, "archiving stopped, and is tried again");
+            }
         }
-    }
+    };
+    let hours = async {
+        loop {
+            tokio::time::sleep(ARCHIVE).await;
+            if let Err(error) = archiver.roll_up().await {
+                tracing::error!(%error, "how far hours were put together was not kept");
+            }
+        }
+    };
+    let sweeping = async {
+        loop {
+            // Nodes that were started together do not sweep together.
+            let share = f64::from(OsRandom.next_u64() as u32) / f64::from(u32::MAX);
+            tokio::time::sleep(sweep.mul_f64(0.5 + share / 2.0)).await;
+            archiver.sweep().await;
+        }
+    };
+    tokio::join!(minutes, hours, sweeping);
 }
 
 /// What is done every so often while a node serves.

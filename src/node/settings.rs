@@ -116,7 +116,10 @@ pub(super) fn archive_settings(config: &Config, mark: PathBuf, url: String) -> A
         requests_per_second: u32::try_from(config.archive.requests_per_second)
             .ok()
             .and_then(NonZeroU32::new),
+        rolled: mark.with_file_name("rolled-up"),
         mark,
+        rollup_pause: Duration::from_secs(config.archive.rollup_pause_seconds),
+        deleted_pause: Duration::from_secs(config.archive.sweep_minutes * 30),
         url,
     }
 }

@@ -65,6 +65,10 @@ impl Node {
             let to = json!(state.archived_to.iso());
             fields.insert("archivedTo".to_owned(), to);
             fields.insert("channelsBehind".to_owned(), json!(state.lagging));
+            fields.insert("rolledUpTo".to_owned(), json!(state.rolled_to.iso()));
+            if let Some(obstacle) = state.rollup_obstacle {
+                fields.insert("rollUp".to_owned(), obstacle.into());
+            }
             if let Some(advice) = state.advice {
                 fields.insert("advice".to_owned(), advice.into());
             }

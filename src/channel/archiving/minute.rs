@@ -170,6 +170,7 @@ impl Archiver {
     ) -> Result<Settled, ArchiveError> {
         if let Some(found) = self.find(channel, minute, walk).await? {
             self.check(channel, minute, &found, keys).await?;
+            self.book.lock().expect(channel.id, minute);
             return Ok(Settled::Found);
         }
         if part != Part::Writes {
@@ -188,6 +189,7 @@ impl Archiver {
             self.check(channel, minute, &Found { name, index }, keys)
                 .await?;
         }
+        self.book.lock().expect(channel.id, minute);
         Ok(match made.created {
             Created::Now => Settled::Written,
             Created::Before => Settled::Found,

@@ -85,7 +85,6 @@ impl Progress {
     }
 
     /// How far one of them has come.
-    #[cfg(test)]
     pub(super) fn reached_by(&self, channel: ChannelId) -> Millis {
         let lagging = self.lagging.get(&channel).map(|lagging| lagging.at);
         let touched = self.touched.get(&channel).copied();

@@ -17,9 +17,11 @@ pub(super) const AT_ONCE_MAX: usize = 8 << 20;
 /// So much is compressed at a time, in bytes of payloads and in records.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCH_RECORDS: usize = 512;
+/// Records larger than this take turns for memory, in bytes.
+const LARGE: u64 = 4 << 20;
 /// Objects that are sent part by part at the same time: each has some parts in memory.
 const UPLOADS: usize = 3;
-/// The memory for records larger than [`BATCH_BYTES`], in KiB: each takes its size three times, as it was
+/// The memory for records larger than [`LARGE`], in KiB: each takes its size three times, as it was
 /// read and as it is compressed, but no more than there is.
 const LARGE_KIB: u32 = 512 * 1024;
 
@@ -28,7 +30,7 @@ const LARGE_KIB: u32 = 512 * 1024;
 pub(super) struct Bounds {
     uploads: Arc<Semaphore>,
     large: Arc<Semaphore>,
-    /// Bulk inserts larger than [`BATCH_BYTES`] that are taken apart: one at a time.
+    /// Bulk inserts larger than [`LARGE`] that are taken apart: one at a time.
     packs: Arc<Semaphore>,
 }
 
@@ -45,7 +47,7 @@ impl Default for Bounds {
 impl Bounds {
     /// What is to be held while a bulk insert of that size is in memory.
     pub(super) async fn pack(&self, size: u64) -> io::Result<Option<OwnedSemaphorePermit>> {
-        if size <= BATCH_BYTES as u64 {
+        if size <= LARGE {
             return Ok(None);
         }
         take(&self.packs, 1).await.map(Some)
@@ -108,7 +110,7 @@ impl<'a> Sending<'a> {
         &mut self,
         size: u64,
     ) -> Result<Option<OwnedSemaphorePermit>, ArchiveError> {
-        if size <= BATCH_BYTES as u64 {
+        if size <= LARGE {
             return Ok(None);
         }
         // Whoever holds room for a record waits for nothing else: those that send have begun to.

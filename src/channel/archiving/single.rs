@@ -11,6 +11,7 @@ use super::minute::{Part, READ_AT_ONCE, Settled, payload};
 use super::sending::Sending;
 use super::{ArchiveError, Archiver};
 use crate::archive::name::{MINUTE, Object, day_of};
+use crate::archive::object::DELETED;
 use crate::archive::store::Created;
 use crate::channel::registry::Channel;
 use crate::env::Millis;
@@ -133,7 +134,11 @@ impl Archiver {
         known: Known,
     ) -> Result<(), ArchiveError> {
         let name = Object::Item(key).name(channel.id);
-        let index = self.index(&name).await?;
+        let index = match self.index(&name).await {
+            // Nobody is to find it any more.
+            Err(ArchiveError::Damaged { damaged, .. }) if damaged == DELETED => return Ok(()),
+            index => index?,
+        };
         let difference = match index.as_ref().map(|index| (index, index.find(&key))) {
             None => "it is not there, though it was",
             Some((index, _)) if index.channel() != channel.id => "it is of another channel",

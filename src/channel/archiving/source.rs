@@ -1,5 +1,6 @@
 //! What archiving asks of the hub.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use super::ArchiverParts;
 use crate::archive::name::MINUTE;
 use crate::channel::read::{Epoch, Query, QueryError};
-use crate::channel::registry::Channel;
+use crate::channel::registry::{Channel, ChannelError};
 use crate::env::Millis;
 use crate::item::ItemKey;
 use crate::spoke::{ChannelId, Direction, ReadError, StoredItem};
@@ -39,6 +40,24 @@ pub(super) trait Source: Send + Sync {
     /// The place of this node among those that are to write a channel's items of a time: 0 if it is the first
     /// that is there.
     fn place(&self, channel: &Channel, at: Millis) -> usize;
+
+    /// Whether this node is one of those that hold a channel's items of a time.
+    fn is_replica(&self, channel: &Channel, at: Millis) -> bool;
+
+    /// Whether this node is the first of those that hold a channel's items now.
+    fn leads(&self, channel: &Channel) -> bool;
+
+    /// Whether this node is the first member of the newest ring.
+    fn is_first(&self) -> bool;
+
+    /// The lowest record that can still be read by a key of a channel.
+    fn grace_floor(&self, channel: &Channel) -> ItemKey;
+
+    /// The channel of that one's name, as coordination has it now; `None` if there is none.
+    async fn fetch(&self, channel: &Channel) -> Result<Option<Arc<Channel>>, ChannelError>;
+
+    /// All channels that exist, as coordination says now.
+    async fn known(&self) -> Result<BTreeSet<ChannelId>, ChannelError>;
 
     /// The first time from `from` on of which this node holds anything of any channel.
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError>;
@@ -111,6 +130,37 @@ impl Source for ArchiverParts {
         let own = set.iter().position(|member| member == self.view.own());
         // What the ring before had to hold comes last.
         own.unwrap_or(set.len()).max(1)
+    }
+
+    fn is_replica(&self, channel: &Channel, at: Millis) -> bool {
+        let set = self.view.replica_set(channel.config.name.key(), at);
+        set.contains(self.view.own())
+    }
+
+    fn leads(&self, channel: &Channel) -> bool {
+        self.writes.leads(channel)
+    }
+
+    fn is_first(&self) -> bool {
+        let history = self.view.history();
+        let newest = history.newest();
+        newest.and_then(|map| map.members().first()) == Some(self.view.own())
+    }
+
+    fn grace_floor(&self, channel: &Channel) -> ItemKey {
+        self.channels.grace_floor(channel).record_floor()
+    }
+
+    async fn fetch(&self, channel: &Channel) -> Result<Option<Arc<Channel>>, ChannelError> {
+        self.channels.fetch(channel.config.name.key()).await
+    }
+
+    async fn known(&self) -> Result<BTreeSet<ChannelId>, ChannelError> {
+        let known = self.channels.coordination.channels().await?;
+        Ok(known
+            .into_iter()
+            .map(|channel| ChannelId(channel.id))
+            .collect())
     }
 
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {

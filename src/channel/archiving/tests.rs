@@ -1,8 +1,10 @@
 //! Archivers of several nodes with one store in memory, in a time that is set.
 
+mod hours;
 mod lowering;
 mod minutes;
 mod singles;
+mod sweeping;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
@@ -18,6 +20,7 @@ use crate::archive::store::Which;
 use crate::archive::store::watched::{Watch, watched};
 use crate::channel::config::{ConfigUpdate, Defaults, create};
 use crate::channel::retention;
+use crate::cluster::CoordinationError;
 use crate::item::{ItemKey, Suffix, pack::PackBuilder};
 use crate::spoke::{ItemFlags, ItemHead, StoredItem, StoredPayload, WriteId};
 
@@ -52,6 +55,8 @@ struct Node {
     held: Mutex<BTreeMap<(ChannelId, ItemKey), Option<Item>>>,
     /// Whether it can be asked for items.
     away: AtomicBool,
+    /// Whether coordination answers it.
+    cut_off: AtomicBool,
 }
 
 impl World {
@@ -126,6 +131,7 @@ impl World {
             members: AtomicUsize::new(3),
             held: Mutex::default(),
             away: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
         })
     }
 
@@ -135,6 +141,9 @@ impl World {
             takeover: TAKEOVER,
             requests_per_second: None,
             mark: self.folder.path().join(name),
+            rolled: self.folder.path().join(format!("{name}-hours")),
+            rollup_pause: Duration::from_mins(5),
+            deleted_pause: Duration::from_mins(30),
             url: "s3://bucket".to_owned(),
         }
     }
@@ -142,6 +151,25 @@ impl World {
     fn archiver(self: &Arc<Self>, name: &str, node: &Arc<Node>) -> Archiver {
         let source = Arc::clone(node) as Arc<dyn Source>;
         Archiver::of(source, &self.store, self.settings(name)).unwrap()
+    }
+
+    /// Lets archivers look every five seconds, for so long.
+    async fn run(&self, archivers: &[&Archiver], millis: i64) {
+        for _ in 0..millis / 5_000 {
+            self.pass(5_000).await;
+            for archiver in archivers {
+                archiver.archive().await.unwrap();
+                archiver.roll_up().await.unwrap();
+            }
+        }
+    }
+
+    /// Changes a channel.
+    fn change(&self, id: ChannelId, change: impl FnOnce(&mut Channel)) {
+        let mut channels = self.channels.lock();
+        let mut channel = (**channels.get(&id).unwrap()).clone();
+        change(&mut channel);
+        channels.insert(id, Arc::new(channel));
     }
 
     /// The names of all objects.
@@ -192,6 +220,14 @@ impl Node {
         held.unwrap_or_else(all)
     }
 
+    fn answered(&self) -> Result<(), ChannelError> {
+        if self.cut_off.load(Ordering::SeqCst) {
+            let reason = "it is cut off".to_owned();
+            return Err(CoordinationError::Unavailable { reason }.into());
+        }
+        Ok(())
+    }
+
     fn all(&self, channel: ChannelId) -> BTreeSet<ItemKey> {
         let stable = self.world.stable.lock();
         let held = self.held.lock();
@@ -229,6 +265,32 @@ impl Source for Node {
 
     fn place(&self, _channel: &Channel, _at: Millis) -> usize {
         self.place.load(Ordering::SeqCst)
+    }
+
+    fn is_replica(&self, channel: &Channel, at: Millis) -> bool {
+        self.place(channel, at) < 3
+    }
+
+    fn leads(&self, channel: &Channel) -> bool {
+        self.place(channel, self.world.now()) == 0
+    }
+
+    fn is_first(&self) -> bool {
+        self.place.load(Ordering::SeqCst) == 0
+    }
+
+    fn grace_floor(&self, channel: &Channel) -> ItemKey {
+        retention::grace_floor(channel, self.world.now()).record_floor()
+    }
+
+    async fn fetch(&self, channel: &Channel) -> Result<Option<Arc<Channel>>, ChannelError> {
+        self.answered()?;
+        Ok(self.channel(channel.id))
+    }
+
+    async fn known(&self) -> Result<BTreeSet<ChannelId>, ChannelError> {
+        self.answered()?;
+        Ok(self.world.channels.lock().keys().copied().collect())
     }
 
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {

@@ -253,7 +253,7 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ),
         (
             "[archive]\na = 1",
-            "archive.a is not a setting; section archive has url, local, settle_seconds, takeover_seconds, requests_per_second, request_timeout_ms, retry_seconds, cache_bytes",
+            "archive.a is not a setting; section archive has url, local, settle_seconds, takeover_seconds, rollup_pause_seconds, sweep_minutes, requests_per_second, request_timeout_ms, retry_seconds, cache_bytes",
         ),
         (
             "[zookeeper]\na.b = 1",

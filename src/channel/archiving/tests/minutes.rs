@@ -2,16 +2,6 @@
 
 use super::*;
 
-/// Lets archivers look every five seconds, for so long.
-async fn run(world: &World, archivers: &[&Archiver], millis: i64) {
-    for _ in 0..millis / 5_000 {
-        world.pass(5_000).await;
-        for archiver in archivers {
-            archiver.archive().await.unwrap();
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_minute_is_put_once_and_verified_by_the_others() {
     let world = World::new();
@@ -22,14 +12,14 @@ async fn a_minute_is_put_once_and_verified_by_the_others() {
         .map(|node| world.archiver(&node.place.load(Ordering::SeqCst).to_string(), node))
         .collect();
     let archivers: Vec<_> = archivers.iter().collect();
-    run(&world, &archivers, 60_000).await;
+    world.run(&archivers, 60_000).await;
     let keys = [
         world.store(channel, NOON.plus(1), "one"),
         world.store_bulk(channel, NOON.plus(2), &["two", "three"]),
         world.store(channel, NOON.plus(60_001), "four"),
     ];
     world.watch.clear();
-    run(&world, &archivers, 120_000).await;
+    world.run(&archivers, 120_000).await;
     let asked = (world.watch.take("put"), world.watch.take("upload"));
     assert_eq!(asked, (2, 0));
     // Whoever verifies looks a little later, and reads once; the writer looks before and after.
@@ -47,7 +37,7 @@ async fn a_minute_is_put_once_and_verified_by_the_others() {
     }
     // Nothing is asked where nothing is held.
     world.watch.clear();
-    run(&world, &archivers, 300_000).await;
+    world.run(&archivers, 300_000).await;
     assert_eq!((world.watch.take("get"), world.watch.take("list")), (0, 0));
 }
 
@@ -59,20 +49,20 @@ async fn a_minute_that_its_writer_leaves_is_written_by_the_next_in_turn() {
     let (second, third) = (world.archiver("2", &second), world.archiver("3", &third));
     world.store(channel, NOON.plus(1), "one");
     let over = MINUTE + SETTLE;
-    run(&world, &[&third, &second], over + TAKEOVER - 5_000).await;
+    world.run(&[&third, &second], over + TAKEOVER - 5_000).await;
     assert_eq!(world.watch.take("put"), 0);
     // The second has its own time before the third.
-    run(&world, &[&third, &second], 35_000).await;
+    world.run(&[&third, &second], 35_000).await;
     assert_eq!(world.watch.take("put"), 1);
     assert!(second.archived_to() > NOON);
-    run(&world, &[&third, &second], TAKEOVER).await;
+    world.run(&[&third, &second], TAKEOVER).await;
     assert_eq!(world.watch.take("put"), 0);
     assert!(third.archived_to() > NOON);
     // Without it the third does.
     world.store(channel, world.now(), "two");
-    run(&world, &[&third], over + TAKEOVER).await;
+    world.run(&[&third], over + TAKEOVER).await;
     assert_eq!(world.watch.take("put"), 0);
-    run(&world, &[&third], TAKEOVER + 60_000).await;
+    world.run(&[&third], TAKEOVER + 60_000).await;
     assert_eq!(world.watch.take("put"), 1);
     assert_eq!(world.names().await.len(), 2);
 }
@@ -93,7 +83,7 @@ async fn after_an_outage_the_writer_writes_and_the_others_wait_for_it() {
     for minute in 0..30 {
         world.store(channel, NOON.plus(minute * MINUTE), "one");
     }
-    run(&world, &order, 40 * MINUTE).await;
+    world.run(&order, 40 * MINUTE).await;
     for archiver in &archivers {
         assert_eq!(archiver.archived_to(), NOON);
         let obstacle = archiver.state().obstacle.unwrap();
@@ -104,7 +94,7 @@ async fn after_an_outage_the_writer_writes_and_the_others_wait_for_it() {
     }
     world.watch.fail(None);
     world.watch.clear();
-    run(&world, &order, 10 * MINUTE).await;
+    world.run(&order, 10 * MINUTE).await;
     assert_eq!(world.watch.take("put"), 30);
     for archiver in &archivers {
         assert!(archiver.archived_to() > NOON.plus(45 * MINUTE));
@@ -121,7 +111,7 @@ async fn one_that_takes_over_for_good_does_not_wait_before_each_minute() {
     world.pass(40 * MINUTE).await;
     let second = world.node(1);
     let second = world.archiver("2", &second);
-    run(&world, &[&second], TAKEOVER + 60_000).await;
+    world.run(&[&second], TAKEOVER + 60_000).await;
     assert_eq!(world.watch.take("put"), 30);
 }
 
@@ -144,14 +134,14 @@ async fn an_object_that_differs_is_told_of_and_stays() {
         ("one", "text/css", "media type"),
     ];
     let (first, archived) = (world.archiver("1", &first), NOON.plus(MINUTE));
-    run(&world, &[&first], MINUTE + SETTLE).await;
+    world.run(&[&first], MINUTE + SETTLE).await;
     assert_eq!(first.archived_to(), archived);
     let before = world.names().await;
     for (number, (payload, content_type, what)) in held.into_iter().enumerate() {
         let item = Some(changed(payload, content_type));
         second.held.lock().insert((channel, key), item);
         let archiver = world.archiver(&format!("of {number}"), &second);
-        run(&world, &[&archiver], 30_000).await;
+        world.run(&[&archiver], 30_000).await;
         assert_eq!(archiver.archived_to(), NOON);
         let obstacle = archiver.state().obstacle.unwrap();
         let name = Object::Minute(NOON).name(channel);
@@ -166,7 +156,7 @@ async fn an_object_that_differs_is_told_of_and_stays() {
     let late = world.store(channel, NOON.plus(2), "late");
     world.store(other, NOON.plus(2 * MINUTE), "more");
     let archiver = world.archiver("late", &second);
-    run(&world, &[&archiver], 5 * MINUTE).await;
+    world.run(&[&archiver], 5 * MINUTE).await;
     let obstacle = archiver.state().obstacle.unwrap();
     assert!(
         obstacle.ends_with(&format!("{late} is not in it")),
@@ -190,7 +180,7 @@ async fn what_is_past_its_retention_is_no_obstacle() {
         .collect();
     let (first, second) = (world.archiver("1", &first), world.archiver("2", &second));
     world.pass(MINUTE).await;
-    run(&world, &[&first], SETTLE).await;
+    world.run(&[&first], SETTLE).await;
     assert_eq!(
         world
             .index(channel, Object::Minute(NOON))
@@ -200,14 +190,8 @@ async fn what_is_past_its_retention_is_no_obstacle() {
         4
     );
     // Two are given up between the one and the other: the object has more than is listed.
-    let mut channels = world.channels.lock().clone();
-    let trimmed = Channel {
-        kept_from: keys[2],
-        ..(*channels[&channel]).clone()
-    };
-    channels.insert(channel, Arc::new(trimmed));
-    *world.channels.lock() = channels;
-    run(&world, &[&second], 30_000).await;
+    world.change(channel, |channel| channel.kept_from = keys[2]);
+    world.run(&[&second], 30_000).await;
     assert_eq!(second.archived_to(), NOON.plus(MINUTE));
     assert_eq!(second.state().obstacle, None);
     // Of one that keeps nothing of a minute nothing is written.
@@ -217,7 +201,7 @@ async fn what_is_past_its_retention_is_no_obstacle() {
     world.watch.clear();
     let third = world.node(0);
     let third = world.archiver("3", &third);
-    run(&world, &[&third], 30_000).await;
+    world.run(&[&third], 30_000).await;
     assert_eq!(world.watch.take("put"), 0);
     assert!(third.archived_to() > NOON.plus(24 * HOUR));
 }
@@ -270,7 +254,7 @@ async fn another_archive_is_filled_from_the_beginning() {
     world.store(channel, NOON.plus(1), "one");
     let node = world.node(0);
     let archiver = world.archiver("1", &node);
-    run(&world, &[&archiver], 2 * MINUTE).await;
+    world.run(&[&archiver], 2 * MINUTE).await;
     assert!(archiver.archived_to() > NOON);
     let again = world.archiver("1", &node);
     assert_eq!(again.archived_to(), archiver.archived_to());
@@ -307,14 +291,14 @@ async fn an_hour_s_object_stands_for_its_minutes() {
     world.pass(HOUR + SETTLE).await;
     world.watch.clear();
     let archiver = world.archiver("1", &node);
-    run(&world, &[&archiver], 5_000).await;
+    world.run(&[&archiver], 5_000).await;
     assert_eq!(archiver.archived_to(), NOON.plus(HOUR));
     // It is read once, and then known.
     assert_eq!((world.watch.take("put"), world.watch.take("get")), (0, 2));
     // What is not in it is told of, and no minute is written beside it.
     let late = world.store(channel, NOON.plus(2 * MINUTE), "late");
     let archiver = world.archiver("2", &node);
-    run(&world, &[&archiver], 5_000).await;
+    world.run(&[&archiver], 5_000).await;
     let obstacle = archiver.state().obstacle.unwrap();
     assert!(
         obstacle.ends_with(&format!("{late} is not in it")),
@@ -331,14 +315,14 @@ async fn what_cannot_be_read_is_not_written() {
     let node = world.node(0);
     let archiver = world.archiver("1", &node);
     node.away.store(true, Ordering::SeqCst);
-    run(&world, &[&archiver], 5 * MINUTE).await;
+    world.run(&[&archiver], 5 * MINUTE).await;
     assert_eq!(archiver.archived_to(), NOON);
     assert_eq!(archiver.state().lagging, 1);
     let obstacle = archiver.state().obstacle.unwrap();
     assert!(obstacle.contains("too few replicas"), "{obstacle}");
     assert!(world.names().await.is_empty());
     node.away.store(false, Ordering::SeqCst);
-    run(&world, &[&archiver], 3 * MINUTE).await;
+    world.run(&[&archiver], 3 * MINUTE).await;
     assert_eq!(archiver.state().lagging, 0);
     assert_eq!(world.names().await.len(), 1);
 }

@@ -1,0 +1,217 @@
+//! What the archive need not keep any more: what lies below a channel's retention, and what is left of
+//! channels that were deleted.
+//!
+//! Nothing goes on doubt: not without an answer of coordination, asked for this; not what is in part below;
+//! not a deleted channel's folder that was not seen as such before, a while ago.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::{StreamExt as _, stream};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{ArchiveError, Archiver};
+use crate::archive::name::{Object, channel_of};
+use crate::channel::registry::Channel;
+use crate::env::Millis;
+use crate::item::ItemKey;
+use crate::spoke::ChannelId;
+
+/// Channels that are swept at the same time.
+const AT_ONCE: usize = 8;
+/// How many names are listed, and objects deleted, at a time.
+const NAMES: usize = 1000;
+/// So many folders of channels that nobody knows go whatever else there is. More go only where more channels
+/// are known than are not: where coordination has lost them, the archive is what they are restored from.
+const STRANGE: usize = 20;
+
+/// What is kept in mind from one sweep to the next.
+#[derive(Debug, Default)]
+pub(super) struct Swept {
+    /// Where the first object begins that a channel has; nothing of it goes before that time is below its
+    /// retention.
+    first: HashMap<ChannelId, Millis>,
+    /// Since when folders have been seen whose channel is not known.
+    strange: HashMap<ChannelId, Instant>,
+    /// Why folders stay that nobody knows.
+    held_back: Option<String>,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sweep {
+    /// Objects that were past their channel's retention.
+    pub expired: u64,
+    /// Objects of channels that are deleted.
+    pub deleted: u64,
+}
+
+impl Archiver {
+    /// Removes what need not be kept of the channels that this node leads, and, on the first member of the
+    /// ring, of channels that were deleted. What could not be done now is left to the next time.
+    pub async fn sweep(&self) -> Sweep {
+        let total = Mutex::new(Sweep::default());
+        let mut led = self.source.channels();
+        led.retain(|channel| self.source.leads(channel));
+        let sweeping = stream::iter(led).for_each_concurrent(AT_ONCE, async |channel| {
+            match self.sweep_channel(&channel).await {
+                Ok(expired) => total.lock().expired += expired,
+                Err(error) => {
+                    let name = channel.config.name.as_str();
+                    tracing::warn!(%error, channel = name, "expired objects stay in the archive for now");
+                }
+            }
+        });
+        sweeping.await;
+        if self.source.is_first() {
+            match self.sweep_deleted().await {
+                Ok(deleted) => total.lock().deleted = deleted,
+                Err(error) => {
+                    tracing::warn!(%error, "objects of deleted channels stay in the archive for now");
+                }
+            }
+        }
+        let total = *total.lock();
+        if total != Sweep::default() {
+            let Sweep { expired, deleted } = total;
+            tracing::info!(expired, deleted, "objects were removed from the archive");
+        }
+        total
+    }
+
+    /// Removes the objects of a channel that lie below all that it keeps.
+    async fn sweep_channel(&self, channel: &Channel) -> Result<u64, ArchiveError> {
+        let id = channel.id;
+        let first = self.swept.lock().first.get(&id).copied();
+        let is_below =
+            |floor: ItemKey| floor > ItemKey::MIN && first.is_none_or(|first| first < floor.millis);
+        if !is_below(self.source.grace_floor(channel)) {
+            return Ok(0);
+        }
+        // What is cached here may be older than a change that keeps more.
+        let Some(channel) = self.source.fetch(channel).await? else {
+            return Ok(0);
+        };
+        let floor = self.source.grace_floor(&channel);
+        if channel.id != id || !is_below(floor) {
+            return Ok(0);
+        }
+        let began = self.source.now();
+        let folder = channel_of(id);
+        let (mut at, mut expired) = (format!("{folder}/"), 0);
+        let mut stays = None;
+        let first = loop {
+            let names = self.store.names(&folder, &at, NAMES).await?;
+            let objects = names
+                .names
+                .iter()
+                .map(|name| (name, Object::parse(name).ok()));
+            let objects: Vec<_> = objects
+                .filter_map(|(name, object)| Some((name, object?.1)))
+                .collect();
+            let below = objects.iter().filter(|(_, object)| expires(object, &floor));
+            let below: Vec<String> = below.map(|(name, _)| (*name).clone()).collect();
+            if !below.is_empty() {
+                self.store.delete(&below).await?;
+                expired += below.len() as u64;
+                crate::metric::archive_expired("expired", below.len());
+            }
+            let mut above = objects
+                .iter()
+                .filter(|(_, object)| !expires(object, &floor));
+            stays = stays.or(above.next().map(|(_, object)| object.start()));
+            let last = objects.last().map(|(_, object)| object.start());
+            if let Some(first) = stays.filter(|_| last.is_some_and(|last| last >= floor.millis)) {
+                break first;
+            }
+            match names.names.last() {
+                Some(last) if names.more => at.clone_from(last),
+                // Of an empty folder: what is archived from now on is later.
+                _ => break stays.unwrap_or(began),
+            }
+        };
+        // One that is in part below stays, and is looked at again when all of it is.
+        self.swept.lock().first.insert(id, first);
+        Ok(expired)
+    }
+
+    /// Removes the folders of channels that do not exist, if they were seen as such before.
+    async fn sweep_deleted(&self) -> Result<u64, ArchiveError> {
+        // First the folders: a channel that is created after coordination has answered is in none of them.
+        let folders = self.store.folders("").await?;
+        let known: BTreeSet<ChannelId> = self.source.known().await?;
+        let ids = folders.iter().filter_map(|folder| id_of(folder));
+        let strange: Vec<ChannelId> = ids.filter(|id| !known.contains(id)).collect();
+        let now = Instant::now();
+        let due: Vec<ChannelId> = {
+            let mut swept = self.swept.lock();
+            swept.first.retain(|id, _| known.contains(id));
+            swept.strange.retain(|id, _| strange.contains(id));
+            swept.held_back = None;
+            if strange.len() > STRANGE && strange.len() > known.len() {
+                let (strange, known) = (strange.len(), known.len());
+                let why = format!(
+                    "the archive has {strange} folders of channels that do not exist, and {known} do: \
+                     none is removed"
+                );
+                tracing::warn!("{why}");
+                swept.held_back = Some(why);
+                return Ok(0);
+            }
+            let mut due = Vec::new();
+            for id in strange {
+                let since = *swept.strange.entry(id).or_insert(now);
+                if now.duration_since(since) >= self.settings.deleted_pause {
+                    due.push(id);
+                }
+            }
+            due
+        };
+        let mut deleted = 0;
+        for id in due {
+            // By no means one that this node has heard of since.
+            if self.source.channel(id).is_some() {
+                continue;
+            }
+            deleted += self.remove_folder(id).await?;
+            self.swept.lock().strange.remove(&id);
+        }
+        Ok(deleted)
+    }
+
+    async fn remove_folder(&self, id: ChannelId) -> Result<u64, ArchiveError> {
+        let folder = channel_of(id);
+        let (mut at, mut deleted) = (format!("{folder}/"), 0);
+        loop {
+            let names = self.store.names(&folder, &at, NAMES).await?;
+            if !names.names.is_empty() {
+                self.store.delete(&names.names).await?;
+                deleted += names.names.len() as u64;
+                crate::metric::archive_expired("deleted", names.names.len());
+            }
+            match names.names.last() {
+                Some(last) if names.more => at.clone_from(last),
+                _ => return Ok(deleted),
+            }
+        }
+    }
+
+    /// Why nothing is removed of channels that do not exist, if that is so.
+    pub(super) fn held_back(&self) -> Option<String> {
+        self.swept.lock().held_back.clone()
+    }
+}
+
+/// Whether all that an object can have lies below a channel's retention.
+fn expires(object: &Object, floor: &ItemKey) -> bool {
+    match object {
+        Object::Item(key) => key < floor,
+        object => ItemKey::first_of(object.end()) <= *floor,
+    }
+}
+
+/// The channel whose folder that is.
+fn id_of(folder: &str) -> Option<ChannelId> {
+    let id = ChannelId(u64::from_str_radix(folder, 16).ok()?);
+    (channel_of(id) == folder).then_some(id)
+}
