@@ -31,8 +31,8 @@ use self::settings::{
 use crate::archive::reader::ArchiveReader;
 use crate::channel::config::Defaults;
 use crate::channel::{
-    Archiver, ArchiverParts, ChannelError, Channels, LocalReplica, ReadSettings, Reads, Repair,
-    ReplicaService, Trimmer, WriteSettings, Writes,
+    Archiver, ArchiverParts, ChannelError, Channels, Historical, LocalReplica, ReadSettings, Reads,
+    Repair, ReplicaService, Trimmer, WriteSettings, Writes,
 };
 use crate::cluster::{ChannelBook, DataFolder, Identity, Life, Phase, RingService, RingView};
 use crate::config::Config;
@@ -40,7 +40,7 @@ use crate::env::{HubClock, OsRandom, Random, clock_source};
 use crate::http::api::{Api, Core, Operations};
 use crate::http::body::{Budgets, Inflight};
 use crate::http::links::Authority;
-use crate::item::NodeSlot;
+use crate::item::{NodeSlot, PastStamps};
 use crate::metric;
 use crate::ops::{AdminGate, Leaving, Membership, Node, NodeFacts, Others, TimeSource, Working};
 use crate::spoke::accept::Limits;
@@ -360,6 +360,8 @@ impl Starting<'_> {
             );
             Arc::new(reader)
         });
+        let past = archive.as_ref().zip(reader.as_ref());
+        let past = past.map(|((store, _), reader)| (Arc::clone(store), Arc::clone(reader)));
         let reads = Arc::new(Reads::new(
             Arc::clone(self.view),
             Arc::clone(self.local),
@@ -442,6 +444,9 @@ impl Starting<'_> {
             ring = self.view.history().newest().map(hub_ring::RingMap::version),
             "joined"
         );
+        let own_slot = NodeSlot::new(slot.number()).ok_or(NodeError::Ended {
+            what: "the supply of node slots",
+        })?;
         let opener = Opener {
             path: self.folder.join("spoke"),
             options: store_options(config),
@@ -453,9 +458,7 @@ impl Starting<'_> {
             archiver: archiver.clone(),
             settings: ReplicaSettings {
                 limits,
-                slot: NodeSlot::new(slot.number()).ok_or(NodeError::Ended {
-                    what: "the supply of node slots",
-                })?,
+                slot: own_slot,
                 dedup_window: window,
                 dedup_bytes: config.spoke.idempotency_bytes,
                 patience: WRITE_DEADLINE,
@@ -485,10 +488,17 @@ impl Starting<'_> {
             trimmer: Arc::clone(&trimmer),
             archiver: archiver.clone(),
         });
+        let historical = Historical::new(
+            past,
+            Arc::clone(&channels),
+            PastStamps::new(own_slot, OsRandom.next_u64()),
+            WRITE_DEADLINE,
+        );
         api.open(Core {
             channels,
             writes,
             reads,
+            historical: Arc::new(historical),
         });
         let running = Running {
             opener: Arc::new(opener),

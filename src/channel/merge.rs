@@ -4,6 +4,8 @@
 //! one of any `read_quorum(n)` that answer. Below the frontiers of that many nothing new can find a
 //! second copy: that is the stable bound.
 
+use std::collections::BTreeSet;
+
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::{Direction, Report};
 
@@ -51,7 +53,24 @@ pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Optio
             Direction::Descending => *key >= bound,
         });
     }
+    once(&mut keys);
     (keys, complete_to)
+}
+
+/// Leaves out items whose bulk insert's record is there as well: in the archive each may have an object of
+/// its own.
+fn once(keys: &mut Vec<ItemKey>) {
+    let records: BTreeSet<ItemKey> = keys.iter().filter(|key| key.is_bulk()).copied().collect();
+    if records.is_empty() {
+        return;
+    }
+    keys.retain(|key| {
+        let Some((number, from, to)) = key.in_bulk() else {
+            return true;
+        };
+        let record = records.range(from..to).next();
+        record.is_none_or(|record| number >= record.count())
+    });
 }
 
 #[cfg(test)]
@@ -60,6 +79,7 @@ mod tests {
 
     use super::*;
     use crate::env::Millis;
+    use crate::item::Suffix;
 
     fn key(millis: i64) -> ItemKey {
         ItemKey::first_of(Millis::new(millis)).successor()
@@ -78,6 +98,30 @@ mod tests {
         assert_eq!(bound(3, &[f(5), f(9), f(1)]), Some(f(5)));
         assert_eq!(bound(3, &[]), None);
         assert_eq!(stable_bound(0, &[f(5)]), None);
+    }
+
+    #[test]
+    fn items_come_once_where_their_record_comes_too() {
+        let stamp = ItemKey::new(Millis::new(5), Suffix::parse("0000aX").unwrap());
+        let record = stamp.bulk(3).unwrap();
+        let other = ItemKey::new(Millis::new(5), Suffix::parse("0000aX000003").unwrap());
+        let report = |keys: Vec<ItemKey>| Report {
+            frontier: Frontier::NOTHING,
+            complete_to: None,
+            keys,
+            holds_from: Millis::MIN,
+        };
+        let mut archived: Vec<ItemKey> = record.items().collect();
+        archived.push(other);
+        let reports = vec![report(vec![record]), report(archived.clone())];
+        let (keys, _) = union(reports, Direction::Ascending);
+        assert_eq!(keys, [record, other]);
+        archived.reverse();
+        let reports = vec![report(vec![record]), report(archived.clone())];
+        let (keys, _) = union(reports, Direction::Descending);
+        assert_eq!(keys, [other, record]);
+        let (keys, _) = union(vec![report(archived.clone())], Direction::Descending);
+        assert_eq!(keys, archived);
     }
 
     proptest! {

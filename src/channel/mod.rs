@@ -3,7 +3,8 @@
 //! [`Channels`] is what exists; [`Writes`] turns a payload into a key, by way of a coordinator and
 //! the accept rule; [`Reads`] turns a range into keys, by way of a read quorum and the stable
 //! bound, also where there is one replica; [`Trimmer`] sees to it that a channel keeps no more items
-//! than its configuration says; [`Archiver`] to it that what is over is in the archive. Configuration ([`config`], [`name`]) and merging
+//! than its configuration says; [`Archiver`] to it that what is over is in the archive;
+//! [`Historical`] writes there what belongs into the past. Configuration ([`config`], [`name`]) and merging
 //! ([`merge`]) are pure.
 
 mod archiving;
@@ -11,6 +12,7 @@ mod cache;
 pub mod config;
 pub mod doc;
 mod following;
+mod historical;
 pub mod merge;
 pub mod name;
 mod placement;
@@ -27,6 +29,7 @@ mod write;
 pub use archiving::{
     ArchiveError, ArchiveSettings, Archiver, ArchiverParts, State as ArchiveState, Storing, Sweep,
 };
+pub use historical::{Historical, HistoricalError, Place};
 pub use placement::ChannelPlacement;
 pub use read::{Epoch, Page, Query, QueryError, ReadSettings, Reads};
 pub use registry::{Channel, ChannelError, Channels, is_name};

@@ -20,7 +20,7 @@ use self::ask::Said;
 use super::merge::{stable_bound, union};
 use super::registry::{Channel, Channels};
 use super::spoke_handle::LocalReplica;
-use crate::archive::reader::{ArchiveReader, ReadArchiveError};
+use crate::archive::reader::{ArchiveReader, ReadArchiveError, Single};
 use crate::cluster::RingView;
 use crate::env::{HubClock, Millis};
 use crate::item::{Frontier, ItemKey};
@@ -121,6 +121,8 @@ pub struct Reads {
     settings: ReadSettings,
 }
 
+/// How many keys are asked for at the least where many may be of deleted items.
+const SPARE: usize = 500;
 /// How long to wait for items of a range that is over to be decided.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(20);
@@ -167,6 +169,11 @@ impl Reads {
         {
             return Ok(None);
         }
+        match self.single(channel, key).await? {
+            Single::Item(item) => return Ok(Some(item)),
+            Single::Gone => return Ok(None),
+            Single::Neither => {}
+        }
         // Nobody stamps or accepts a key further ahead than its clock may be, and its clock is no
         // further ahead of this one.
         if key.millis > self.clock.now().plus(2 * self.settings.limits.max_skew) {
@@ -193,6 +200,9 @@ impl Reads {
         }
         let error = match said {
             Said::Found(item) => return Ok(Some(item)),
+            Said::No if self.archive.is_none() && channel.is_historical(key) => {
+                return Err(no_archive());
+            }
             Said::No => return Ok(None),
             // They may have let go of it only just now.
             Said::Evicted if soon => return self.archived(channel, key).await,
@@ -238,12 +248,49 @@ impl Reads {
     /// # Errors
     /// [`QueryError`].
     pub async fn page(&self, channel: &Channel, query: &Query) -> Result<Page, QueryError> {
+        let (mut page, mut short) = self.part(channel, query, channel.historical_to).await?;
+        while let Some(reached) = short.filter(|_| page.keys.len() < query.limit) {
+            let mut rest = Query {
+                limit: query.limit.max(SPARE),
+                ..*query
+            };
+            match query.direction {
+                Direction::Ascending => rest.from = Frontier::up_to(reached).end(),
+                Direction::Descending => rest.to = Some(reached),
+            }
+            let (next, later) = self.part(channel, &rest, channel.historical_to).await?;
+            page.keys.extend(next.keys);
+            page.more = next.more || page.keys.len() > query.limit;
+            page.keys.truncate(query.limit);
+            short = later;
+        }
+        Ok(page)
+    }
+
+    /// As [`Self::page`], without what is in the archive alone because it was written there, past the
+    /// replicas.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn held(&self, channel: &Channel, query: &Query) -> Result<Page, QueryError> {
+        Ok(self.part(channel, query, None).await?.0)
+    }
+
+    /// A page, and where it is to be gone on from if deleted items have used up some of its limit.
+    /// `singles_to`: up to where there may be items that were written past the replicas, or deleted.
+    async fn part(
+        &self,
+        channel: &Channel,
+        query: &Query,
+        singles_to: Option<Millis>,
+    ) -> Result<(Page, Option<ItemKey>), QueryError> {
         let Some((from, to)) = self.clamp(channel, query) else {
-            return Ok(Page {
+            let nothing = Page {
                 keys: Vec::new(),
                 more: false,
                 stable: None,
-            });
+            };
+            return Ok((nothing, None));
         };
         // An end of the range may lie among the items of a bulk insert, whose record is then asked for
         // as a whole; what of it lies outside uses up nothing of the limit.
@@ -267,13 +314,17 @@ impl Reads {
             // What is not decided on some may be on the others.
             let all = waiting.is_some();
             let heard = self.ask(&range, all).await?;
-            let (mut reports, archived) = (heard.reports, heard.archived);
+            let mut reports = heard.reports;
+            let archived = ArchiveBound {
+                singles_to: singles_to.filter(|singles| *singles >= range.from.millis),
+                ..heard.archived
+            };
             let bound = self.bounded(heard.bound);
             if !query.stable {
-                self.add_archived(&range, archived, &mut reports).await?;
+                let gone = self.add_archived(&range, archived, &mut reports).await?;
                 let (keys, complete_to) = union(reports, query.direction);
-                let keys = items_of(&keys, (from, to), query);
-                return Ok(cut(keys, complete_to, query.limit, None));
+                let keys = items_of(&keys, &gone, (from, to), query);
+                return Ok(cut(keys, complete_to, query.limit, None, &gone));
             }
             if self.is_undecided(query, &bound) {
                 let since = waiting.get_or_insert_with(Instant::now);
@@ -291,19 +342,19 @@ impl Reads {
                 // What lies above the bound must not use up the limit: ask again below it.
                 range.to = bound.end();
                 if range.to <= range.from {
-                    return Ok(cut(Vec::new(), None, query.limit, stable));
+                    return Ok(cut(Vec::new(), None, query.limit, stable, &[]));
                 }
                 continue;
             }
-            self.add_archived(&range, archived, &mut reports).await?;
+            let gone = self.add_archived(&range, archived, &mut reports).await?;
             let (mut keys, complete_to) = union(reports, query.direction);
             let before = keys.len();
             keys.retain(|key| bound.covers(key));
             // Ascending, the first key that is not stable yet ends the answer.
             let ended = keys.len() < before && query.direction == Direction::Ascending;
             let complete_to = complete_to.filter(|_| !ended);
-            let keys = items_of(&keys, (from, to), query);
-            return Ok(cut(keys, complete_to, query.limit, stable));
+            let keys = items_of(&keys, &gone, (from, to), query);
+            return Ok(cut(keys, complete_to, query.limit, stable, &gone));
         }
     }
 
@@ -493,21 +544,27 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
     }
 }
 
-/// The items of records that lie in a range, in the order of the walk: one more than the limit at the
-/// most.
-fn items_of(records: &[ItemKey], (from, to): (ItemKey, ItemKey), query: &Query) -> Vec<ItemKey> {
+/// The items of records that lie in a range and are not deleted, in the order of the walk: one more than
+/// the limit at the most.
+fn items_of(
+    records: &[ItemKey],
+    gone: &[ItemKey],
+    (from, to): (ItemKey, ItemKey),
+    query: &Query,
+) -> Vec<ItemKey> {
     let most = query.limit.saturating_add(1);
     if query.records {
         let inside = records.iter().filter(|key| (from..to).contains(key));
         return inside.take(most).copied().collect();
     }
+    let is_there = |key: &ItemKey| gone.binary_search(key).is_err();
     let mut items = Vec::with_capacity(records.len().min(most));
     for record in records {
         let left = most - items.len();
         let inside = record.items_between(&from, &to);
         match query.direction {
-            Direction::Ascending => items.extend(inside.take(left)),
-            Direction::Descending => items.extend(inside.rev().take(left)),
+            Direction::Ascending => items.extend(inside.filter(is_there).take(left)),
+            Direction::Descending => items.extend(inside.rev().filter(is_there).take(left)),
         }
         if items.len() >= most {
             break;
@@ -516,13 +573,17 @@ fn items_of(records: &[ItemKey], (from, to): (ItemKey, ItemKey), query: &Query) 
     items
 }
 
+/// A page of those keys, and where it is to be gone on from if it is short of the limit for the items that
+/// are deleted.
 fn cut(
     mut keys: Vec<ItemKey>,
     complete_to: Option<ItemKey>,
     limit: usize,
     stable: Option<Frontier>,
-) -> Page {
+    gone: &[ItemKey],
+) -> (Page, Option<ItemKey>) {
     let more = complete_to.is_some() || keys.len() > limit;
+    let short = complete_to.filter(|_| keys.len() < limit && !gone.is_empty());
     keys.truncate(limit);
-    Page { keys, more, stable }
+    (Page { keys, more, stable }, short)
 }

@@ -16,7 +16,7 @@ use super::config::{ChannelConfig, ConfigError, ConfigUpdate, Defaults, create, 
 use super::name::ChannelName;
 use super::retention::{kept_after, read, write};
 use crate::cluster::{ChannelNews, ChannelRecord, Coordination, CoordinationError, Tombstone};
-use crate::env::HubClock;
+use crate::env::{HubClock, Millis};
 use crate::item::ItemKey;
 use crate::spoke::ChannelId;
 
@@ -32,6 +32,16 @@ pub struct Channel {
     /// Nothing below this key is in it any more, whatever its configuration says: it only ever goes
     /// up, so that no change of retention brings an item back.
     pub kept_from: ItemKey,
+    /// The highest mutable time that it ever had: up to there items may be in the archive that were
+    /// written past Spoke, or deleted.
+    pub historical_to: Option<Millis>,
+}
+
+impl Channel {
+    /// Whether a key may be that of an item which was written past Spoke, or deleted.
+    pub fn is_historical(&self, key: &ItemKey) -> bool {
+        self.historical_to.is_some_and(|to| key.millis <= to)
+    }
 }
 
 /// Why a channel was not changed.
@@ -382,7 +392,7 @@ impl Channels {
         name: Option<&str>,
     ) -> Result<Option<Arc<Channel>>, ChannelError> {
         let config = create(update, name, &self.defaults, self.clock.now())?;
-        let data = write(&config, ItemKey::MIN);
+        let data = write(&config, ItemKey::MIN, None);
         let key = config.name.key().to_owned();
         let tombstone = self.coordination.tombstone(&key).await?;
         if tombstone.is_some_and(|tombstone| self.rests_for(tombstone) > 0) {
@@ -436,7 +446,8 @@ impl Channels {
         if config == existing.config {
             return Ok(Arc::new(existing.clone()));
         }
-        let data = write(&config, kept_after(existing, &config, now));
+        let kept_from = kept_after(existing, &config, now);
+        let data = write(&config, kept_from, existing.historical_to);
         let key = config.name.key().to_owned();
         let replaced = self
             .coordination

@@ -23,6 +23,9 @@ struct Beside {
     /// [`Channel::kept_from`] as its time and suffix, unless it is the lowest key there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kept_from: Option<(i64, String)>,
+    /// [`Channel::historical_to`] in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    historical_to: Option<i64>,
 }
 
 /// A channel as it is stored.
@@ -35,10 +38,11 @@ struct Written<'a> {
 }
 
 impl Beside {
-    fn of(kept_from: ItemKey) -> Self {
+    fn of(kept_from: ItemKey, historical_to: Option<Millis>) -> Self {
         let (millis, suffix) = (kept_from.millis.get(), kept_from.suffix.as_str());
         Self {
             kept_from: (kept_from > ItemKey::MIN).then(|| (millis, suffix.to_owned())),
+            historical_to: historical_to.map(Millis::get),
         }
     }
 
@@ -56,22 +60,29 @@ impl Beside {
 
 /// Reads a channel as it is stored.
 pub(super) fn read(record: &ChannelRecord) -> Result<Channel, ChannelError> {
-    let parsed = || -> Result<(ChannelConfig, ItemKey), String> {
+    let parsed = || -> Result<(ChannelConfig, ItemKey, Option<Millis>), String> {
         let config = serde_json::from_slice(&record.data);
         let beside: Result<Beside, _> = serde_json::from_slice(&record.data);
         let beside = beside.map_err(|error| error.to_string())?;
-        let config = config.map_err(|error| error.to_string())?;
-        Ok((config, beside.kept_from()?))
+        let config: ChannelConfig = config.map_err(|error| error.to_string())?;
+        // A version that did not know of it wrote the configuration alone.
+        let historical_to = beside
+            .historical_to
+            .map(Millis::new)
+            .max(config.mutable_time);
+        Ok((config, beside.kept_from()?, historical_to))
     };
-    let (config, kept_from) = parsed().map_err(|reason| ChannelError::Unreadable {
-        name: record.name.clone(),
-        reason,
-    })?;
+    let (config, kept_from, historical_to) =
+        parsed().map_err(|reason| ChannelError::Unreadable {
+            name: record.name.clone(),
+            reason,
+        })?;
     Ok(Channel {
         id: ChannelId(record.id),
         version: record.version,
         config,
         kept_from,
+        historical_to,
     })
 }
 
@@ -81,13 +92,17 @@ pub(super) fn record(channel: &Channel) -> ChannelRecord {
         name: channel.config.name.key().to_owned(),
         id: channel.id.0,
         version: channel.version,
-        data: write(&channel.config, channel.kept_from),
+        data: write(&channel.config, channel.kept_from, channel.historical_to),
     }
 }
 
-/// What is stored of a channel.
-pub(super) fn write(config: &ChannelConfig, kept_from: ItemKey) -> Vec<u8> {
-    let beside = Beside::of(kept_from);
+/// What is stored of a channel; `historical_to` is that of before, if there was a before.
+pub(super) fn write(
+    config: &ChannelConfig,
+    kept_from: ItemKey,
+    historical_to: Option<Millis>,
+) -> Vec<u8> {
+    let beside = Beside::of(kept_from, historical_to.max(config.mutable_time));
     // Strings, numbers and booleans in a struct: there is nothing in it that cannot be written.
     serde_json::to_vec(&Written { config, beside }).unwrap_or_default()
 }
@@ -109,14 +124,15 @@ fn above(by_time: Option<Millis>, kept_from: ItemKey) -> ItemKey {
 /// From where on a channel keeps anything once its configuration is another one.
 ///
 /// Where the new retention reaches further back than the old one, what that had given up stays
-/// given up: some replicas have it no more. What is older than the channel is left out of this: a
-/// channel only ever has such items once it has a mutable time, and until then there is nothing to
-/// come back.
+/// given up: some replicas have it no more. What is older than the channel is left out of this, unless
+/// it had a mutable time: only then it ever had such items, and else there is nothing to come back.
 pub(super) fn kept_after(existing: &Channel, config: &ChannelConfig, now: Millis) -> ItemKey {
     let before = existing.config.floor(now);
     let relaxed = before > config.floor(now) && config.mutable_time.is_none();
     match before {
-        Some(floor) if relaxed && floor > config.creation_date => {
+        Some(floor)
+            if relaxed && (floor > config.creation_date || existing.historical_to.is_some()) =>
+        {
             existing.kept_from.max(ItemKey::first_of(floor))
         }
         _ => existing.kept_from,
@@ -167,7 +183,7 @@ impl Channels {
                 if existing.config.max_items != max_items {
                     break;
                 }
-                let data = write(&existing.config, lowest);
+                let data = write(&existing.config, lowest, existing.historical_to);
                 let coordination = &channels.coordination;
                 let replaced = coordination.replace_channel(&key, existing.version, data);
                 match replaced.await {

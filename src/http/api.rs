@@ -18,8 +18,8 @@ use super::links::{Authority, BaseUri, ChannelLinks, Scheme};
 use super::params::{Params, repeat};
 use super::reply::{self, CommonHeaders, Fault, Reply};
 use super::traces::{Traced, Traces};
-use super::{bulk, channels, items, openapi, queries, root, tags};
-use crate::channel::{Channel, Channels, Reads, Writes};
+use super::{bulk, channels, historical, items, openapi, queries, root, tags};
+use crate::channel::{Channel, Channels, Historical, Place, Reads, Writes};
 use crate::cluster::Life;
 use crate::env::{HubClock, OsRandom, Random as _};
 use crate::spoke::Durability;
@@ -64,6 +64,8 @@ pub struct Core {
     pub writes: Arc<Writes>,
     /// The read path.
     pub reads: Arc<Reads>,
+    /// The write path of items of the past.
+    pub historical: Arc<Historical>,
 }
 
 /// A request that is about the node and not about channels.
@@ -471,6 +473,15 @@ where
     match route {
         ChannelRoute::Insert => items::insert(call, body).await,
         ChannelRoute::Bulk => bulk::insert(call, body).await,
+        ChannelRoute::InsertAt(at) => {
+            let place = Place { at, suffix: None };
+            historical::insert(call, place, body).await
+        }
+        ChannelRoute::InsertAs(key) => {
+            let (at, suffix) = (key.millis, Some(key.suffix));
+            historical::insert(call, Place { at, suffix }, body).await
+        }
+        ChannelRoute::DeleteItem(key) => historical::delete(call, key).await,
         ChannelRoute::Item(key) => items::get(call, key).await,
         ChannelRoute::Get => channels::get(call).await,
         ChannelRoute::Put => channels::put(call, body).await,

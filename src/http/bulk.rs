@@ -81,7 +81,7 @@ where
     let sent = items_of(call, &channel, body).await?;
     sent.insert_through_provider(call, channel).await?;
     let mut reply = reply::empty(StatusCode::OK);
-    put_durability(call, &mut reply);
+    put_durability(call.api.settings.durability, &mut reply);
     Ok(reply)
 }
 
@@ -220,7 +220,7 @@ fn created(call: &Call<'_>, record: ItemKey) -> Reply {
     let body = ReplyBody::Parts(Box::pin(parts));
     let mut reply = reply::with_body(StatusCode::CREATED, JSON, body);
     reply::put(&mut reply, LOCATION, &location);
-    put_durability(call, &mut reply);
+    put_durability(call.api.settings.durability, &mut reply);
     reply
 }
 

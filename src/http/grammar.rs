@@ -28,6 +28,9 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 const READ_POST: &str = "GET, HEAD, POST, OPTIONS";
 const READ_PUT_DELETE: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+const ITEM: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+/// What is left of that where an item cannot be changed.
+pub(super) const ITEM_READ: &str = READ;
 const CHANNEL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why a request has no route.
@@ -220,6 +223,18 @@ fn dated(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError> {
         Err(TimePathError::Field(error)) => Err(error),
         Err(TimePathError::NotANumber) => return Err(RouteError::NotFound),
     };
+    match (depth, tail) {
+        (7, []) => match *method {
+            Method::POST => return Ok(ChannelRoute::InsertAt(parsed?.start)),
+            _ => not_read(method, READ_POST)?,
+        },
+        (7, [hash]) => match *method {
+            Method::POST => return Ok(ChannelRoute::InsertAs(key(parsed?, hash)?)),
+            Method::DELETE => return Ok(ChannelRoute::DeleteItem(key(parsed?, hash)?)),
+            _ => not_read(method, ITEM)?,
+        },
+        _ => {}
+    }
     // To be called once the path is known to exist: a wrong method and then a number out of range
     // decide only after that.
     let fields = || -> Result<KeyFields, RouteError> {
@@ -227,10 +242,8 @@ fn dated(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError> {
         Ok(parsed?)
     };
     match (depth, tail) {
-        // Historical inserts and the deletion of items are not served yet.
-        (7, [] | [_]) if *method == Method::POST => Err(RouteError::NotFound),
-        (7, [_]) if *method == Method::DELETE => Err(RouteError::NotFound),
         (7, [hash]) => Ok(ChannelRoute::Item(key(fields()?, hash)?)),
+        (7, []) => Ok(ChannelRoute::Millisecond(second(fields()?))),
         (7, [hash, direction]) => {
             let direction = Direction::of(direction).ok_or(RouteError::NotFound)?;
             let from = key(fields()?, hash)?;
@@ -246,7 +259,6 @@ fn dated(method: &Method, rest: &[&str]) -> Result<ChannelRoute, RouteError> {
                 count,
             })
         }
-        (7, []) => Ok(ChannelRoute::Millisecond(second(fields()?))),
         (6, [direction, count]) => {
             let direction = Direction::of(direction).ok_or(RouteError::NotFound)?;
             let count = parse_count(count)?;
@@ -291,6 +303,11 @@ fn read<T>(method: &Method, route: T) -> Result<T, RouteError> {
         Method::GET | Method::HEAD => Ok(route),
         _ => Err(RouteError::MethodNotAllowed { allow: READ }),
     }
+}
+
+/// Refuses what is no reading of a path that has these methods.
+fn not_read(method: &Method, allow: &'static str) -> Result<(), RouteError> {
+    read(method, ()).map_err(|_| RouteError::MethodNotAllowed { allow })
 }
 
 /// An integer as clients write one: an optional sign and digits.

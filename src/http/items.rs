@@ -18,7 +18,7 @@ use super::reply::{self, Reply};
 use crate::channel::config::ConfigUpdate;
 use crate::channel::{Channel, InsertError};
 use crate::item::{ContentType, ItemKey, Payload};
-use crate::spoke::{LargePayload, StoredItem, StoredPayload};
+use crate::spoke::{Durability, LargePayload, StoredItem, StoredPayload};
 
 const CREATION_DATE: HeaderName = HeaderName::from_static("creation-date");
 const ITEM_LENGTH: HeaderName = HeaderName::from_static("x-item-length");
@@ -41,7 +41,7 @@ where
     let channel = channel.ok_or_else(missing)?;
     let item = item_of(call, &channel, body).await?;
     match item.insert(call, &channel).await {
-        Ok(key) => Ok(created(call, &key)),
+        Ok(key) => Ok(created(call, &key, call.api.settings.durability)),
         Err(InsertError::Gone) => Err(missing()),
         Err(wrong) => Err(not_inserted(&wrong, &channel)),
     }
@@ -57,7 +57,7 @@ where
     let item = item_of(call, &channel, body).await?;
     item.insert_through_provider(call, channel).await?;
     let mut reply = reply::empty(StatusCode::OK);
-    put_durability(call, &mut reply);
+    put_durability(call.api.settings.durability, &mut reply);
     Ok(reply)
 }
 
@@ -155,6 +155,23 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
+    let (payload, idempotency_key) = payload_of(call, channel, body).await?;
+    Ok(Sent {
+        content: Content::Item(payload),
+        idempotency_key,
+    })
+}
+
+/// Reads the one payload that a request sends, and its idempotency key.
+pub(super) async fn payload_of<'a, B>(
+    call: &Call<'a>,
+    channel: &Channel,
+    body: B,
+) -> Result<(Payload, Option<&'a str>), Reply>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
     let content_type = content_type(call.headers)?;
     let idempotency_key = idempotency_key(call.headers)?;
     let bytes = call.body(body, &call.api.settings.item_limits).await?;
@@ -165,15 +182,12 @@ where
         content_type,
         bytes,
     };
-    Ok(Sent {
-        content: Content::Item(payload),
-        idempotency_key,
-    })
+    Ok((payload, idempotency_key))
 }
 
 /// 201, with where the item is. Written by hand: it is the hub's most frequent answer, and nothing
 /// in it needs escaping (see [`super::links`]).
-fn created(call: &Call<'_>, key: &ItemKey) -> Reply {
+pub(super) fn created(call: &Call<'_>, key: &ItemKey, durability: Durability) -> Reply {
     let links = call.links();
     let mut url = String::with_capacity(96);
     links.push_item(&mut url, key);
@@ -189,13 +203,13 @@ fn created(call: &Call<'_>, key: &ItemKey) -> Reply {
     if let Ok(location) = HeaderValue::try_from(url) {
         reply.headers_mut().insert(LOCATION, location);
     }
-    put_durability(call, &mut reply);
+    put_durability(durability, &mut reply);
     reply
 }
 
 /// What an acknowledgement stands for.
-pub(super) fn put_durability(call: &Call<'_>, reply: &mut Reply) {
-    let durability = HeaderValue::from_static(call.api.settings.durability.name());
+pub(super) fn put_durability(durability: Durability, reply: &mut Reply) {
+    let durability = HeaderValue::from_static(durability.name());
     reply.headers_mut().insert(DURABILITY, durability);
 }
 

@@ -12,6 +12,7 @@ use http::header::HOST;
 
 use super::grammar::{ChannelRoute, Direction, Edge};
 use super::params;
+use crate::env::Millis;
 use crate::item::{ItemKey, TimePath, Unit};
 
 /// The longest host name of the DNS.
@@ -200,6 +201,8 @@ pub enum Link {
     TimeTemplate(Unit),
     /// `/{Y}/{M}/{D}`, down to the second.
     Period(TimePath),
+    /// `/{Y}/{M}/{D}/{h}/{m}/{s}/{ms}`
+    Millisecond(Millis),
     /// `/{key}`. Here and below a key's suffix is not empty: no path leads to such a position.
     Item(ItemKey),
     /// `/{key}/next` or `/previous`
@@ -256,7 +259,10 @@ impl Link {
             ChannelRoute::Period(period) | ChannelRoute::Millisecond(period) => {
                 Self::Period(period)
             }
-            ChannelRoute::Item(key) => Self::Item(key),
+            ChannelRoute::InsertAt(at) => Self::Millisecond(at),
+            ChannelRoute::Item(key)
+            | ChannelRoute::InsertAs(key)
+            | ChannelRoute::DeleteItem(key) => Self::Item(key),
             ChannelRoute::Neighbour { from, direction } => Self::Neighbour { from, direction },
             ChannelRoute::Neighbours {
                 from,
@@ -344,6 +350,11 @@ impl ChannelLinks {
                 push_steps(out, direction.name(), count);
             }
             Link::Period(period) => self.push_period(out, &period),
+            Link::Millisecond(at) => {
+                out.push_str(&self.channel);
+                out.push('/');
+                at.push_fields(out, ['/'; 6]);
+            }
             Link::Seconds {
                 from,
                 direction,

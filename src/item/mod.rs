@@ -12,6 +12,6 @@ mod timepath;
 
 pub use key::{Frontier, ItemKey, KEY_BYTES_MAX};
 pub use payload::{ContentType, ContentTypeError, Payload};
-pub use stamps::Stamps;
+pub use stamps::{PastStamps, Stamps};
 pub use suffix::{NodeSlot, Suffix, SuffixError};
 pub use timepath::{FieldError, KeyFields, TimePath, TimePathError, Unit};

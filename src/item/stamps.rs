@@ -3,7 +3,7 @@
 //! What asks for several channels together, a tag, names a place among their items by a key alone. So
 //! one counter for each millisecond serves all channels of a node.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::key::ItemKey;
 use super::suffix::NodeSlot;
@@ -63,6 +63,36 @@ impl Stamps {
         taken.map(drop).map_err(|next| (next & mask()) as u32)
     }
 }
+
+/// Gives a node's stamps of the past: for items of any time that writers name, in any order.
+///
+/// They are in the upper half of what a millisecond has: live items of the same channel count from its
+/// beginning, and never come so far. Two nodes never give the same one. One node may, after a start or after
+/// some seven million: whoever uses one makes sure that nothing has it.
+#[derive(Debug)]
+pub struct PastStamps {
+    slot: NodeSlot,
+    next: AtomicU32,
+}
+
+impl PastStamps {
+    /// Of the node of that slot; where they begin is `random`.
+    pub fn new(slot: NodeSlot, random: u64) -> Self {
+        let next = AtomicU32::new((random % u64::from(HALF)) as u32);
+        Self { slot, next }
+    }
+
+    /// The next key of that time.
+    pub fn stamp(&self, at: Millis) -> ItemKey {
+        let count = self.next.fetch_add(1, Ordering::Relaxed) % HALF;
+        let first = ItemKey::stamp(&ItemKey::MIN, at, self.slot);
+        let key = first.with_counter(HALF + count, self.slot);
+        key.unwrap_or(first)
+    }
+}
+
+/// Half as many as a millisecond has counters.
+const HALF: u32 = 62 * 62 * 62 * 62 / 2;
 
 const fn mask() -> u64 {
     (1 << COUNTER_BITS) - 1
@@ -125,6 +155,20 @@ mod tests {
             threads.map(|thread| thread.join().unwrap()).concat()
         });
         assert_eq!(given.iter().collect::<HashSet<_>>().len(), 2000);
+    }
+
+    #[test]
+    fn stamps_of_the_past_are_in_the_upper_half_and_differ() {
+        let at = Millis::new(-60_000_000_000_000);
+        for random in [0, 5, u64::from(HALF) - 1, u64::MAX] {
+            let stamps = PastStamps::new(slot(), random);
+            let keys: HashSet<_> = (0..1000).map(|_| stamps.stamp(at)).collect();
+            assert_eq!(keys.len(), 1000);
+            for key in keys {
+                assert_eq!((key.millis, key.suffix.as_bytes().len()), (at, 6));
+                assert!(key.suffix.counter() >= HALF && key.suffix.as_str().ends_with("10"));
+            }
+        }
     }
 
     proptest! {

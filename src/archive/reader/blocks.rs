@@ -62,9 +62,10 @@ impl Runs {
         let mut run = block..block + 1;
         let mut bytes = size(block);
         while bytes < self.most {
-            let more = match backward {
-                true => run.start.checked_sub(1),
-                false => (run.end < known.index.blocks()).then_some(run.end),
+            let more = if backward {
+                run.start.checked_sub(1)
+            } else {
+                (run.end < known.index.blocks()).then_some(run.end)
             };
             let Some(more) = more.filter(|more| bytes + size(*more) <= self.most) else {
                 break;

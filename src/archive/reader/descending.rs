@@ -177,7 +177,7 @@ impl ArchiveReader {
             let from = walk.wanted.from.max(ItemKey::first_of(tail.from));
             let mut merger = Merger::new(from, walk.end, usize::MAX);
             if let Some(many) = group.many {
-                let known = self.objects.known(many, limit).await?;
+                let known = self.objects.known(many, walk.wanted.limit).await?;
                 merger.many(known, limit.saturating_add(deleted));
             }
             let begin = group.many.map(|many| many.object.start());

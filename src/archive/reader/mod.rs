@@ -187,7 +187,7 @@ impl ArchiveReader {
     pub fn new(store: Arc<Store>, cache_bytes: u64, answers: Inflight) -> Self {
         Self {
             answers,
-            names: Names::new(Arc::clone(&store), cache_bytes / 16),
+            names: Names::new(Arc::clone(&store), cache_bytes / 16, names::MOMENT),
             objects: Objects::new(store, cache_bytes - cache_bytes / 16),
         }
     }

@@ -17,11 +17,7 @@ use crate::spoke::ChannelId;
 
 /// How long a listing is remembered, and the longest that its request may have taken. Twice that is less
 /// than what is archived stays in Spoke for the sake of those who have listed it before.
-#[cfg(not(test))]
-const MOMENT: Duration = Duration::from_secs(2);
-/// Tests count requests, however slow the machine is.
-#[cfg(test)]
-const MOMENT: Duration = Duration::from_hours(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(3);
 /// As many names as a store gives at a time.
 const PAGE: usize = 1000;
 
@@ -80,20 +76,22 @@ pub(super) struct Names {
     /// How many names are asked for at a time.
     pub(super) most: usize,
     recent: Cache<ChannelId, (String, Page)>,
+    moment: Duration,
 }
 
 impl Names {
-    /// Names of a store; some of them are remembered, up to so many bytes.
-    pub(super) fn new(store: Arc<Store>, bytes: u64) -> Self {
+    /// Names of a store; some of them are remembered for a moment, up to so many bytes.
+    pub(super) fn new(store: Arc<Store>, bytes: u64, moment: Duration) -> Self {
         let recent = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, (_, page): &(String, Page)| page.weight())
-            .time_to_live(MOMENT)
+            .time_to_live(moment)
             .build();
         Self {
             store,
             most: PAGE,
             recent,
+            moment,
         }
     }
 
@@ -109,7 +107,7 @@ impl Names {
         let began = Instant::now();
         let listed = self.store.objects(folder, after, self.most).await?;
         // It is as old as its request.
-        let settled = settled && began.elapsed() < MOMENT;
+        let settled = settled && began.elapsed() < self.moment;
         let last = listed.objects.last().map(|found| found.name.clone());
         let there = listed.objects.into_iter().filter_map(|found| {
             let (of, object) = Object::parse(&found.name).ok()?;

@@ -183,7 +183,9 @@ async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, se
         )
         .await;
     }
-    let reader = ArchiveReader::new(store, CACHE, Inflight::new(1 << 30));
+    let mut reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
+    // However slow the machine is that this runs on.
+    reader.names = Names::new(store, CACHE, std::time::Duration::from_mins(10));
     let (mut from, mut to) = (
         ItemKey::first_of(day),
         ItemKey::first_of(day.plus(24 * HOUR)),
@@ -213,10 +215,11 @@ async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, se
 /// 100,000 items, which is what a day of them may cost 30 requests for.
 #[tokio::test]
 async fn a_day_is_read_with_thirty_requests() {
-    for (direction, seed) in [(Direction::Ascending, 1), (Direction::Descending, 2)] {
-        let asked = requests_for_a_day(120, 4167, direction, seed).await;
-        assert!(asked <= 30, "{asked} requests {direction:?}");
-    }
+    let asked = requests_for_a_day(120, 4167, Direction::Ascending, 1).await;
+    assert!(asked <= 30, "{asked} requests");
+    // As many requests for fewer that are larger, and backward.
+    let asked = requests_for_a_day(4000, 300, Direction::Descending, 2).await;
+    assert!(asked <= 30, "{asked} requests backward");
 }
 
 /// Objects too large to be read at once: by blocks, more and more of them at a time.

@@ -211,7 +211,7 @@ impl Source for ArchiverParts {
             records: true,
         };
         loop {
-            let page = self.reads.page(channel, &query).await?;
+            let page = self.reads.held(channel, &query).await?;
             keys.extend(&page.keys);
             match keys.last() {
                 Some(last) if page.more => query.from = last.successor(),

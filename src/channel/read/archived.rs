@@ -2,7 +2,7 @@
 //! anybody to hold them.
 
 use super::{QueryError, Reads};
-use crate::archive::reader::{Listed, Wanted};
+use crate::archive::reader::{Listed, Single, Wanted};
 use crate::channel::registry::Channel;
 use crate::env::Millis;
 use crate::item::ItemKey;
@@ -16,6 +16,8 @@ pub(super) struct ArchiveBound {
     pub(super) let_go: Millis,
     /// Of times before this one there is nobody left who would know.
     pub(super) nobody: Millis,
+    /// Up to this time there may be items that were written past the replicas, or deleted there.
+    pub(super) singles_to: Option<Millis>,
 }
 
 impl ArchiveBound {
@@ -23,10 +25,12 @@ impl ArchiveBound {
     pub(super) const NOTHING: Self = Self {
         let_go: Millis::MIN,
         nobody: Millis::MIN,
+        singles_to: None,
     };
 
     fn end(&self) -> ItemKey {
-        ItemKey::first_of(self.let_go.max(self.nobody))
+        let singles = self.singles_to.map_or(Millis::MIN, |to| to.plus(1));
+        ItemKey::first_of(self.let_go.max(self.nobody).max(singles))
     }
 }
 
@@ -47,21 +51,22 @@ fn part_of(
 }
 
 impl Reads {
-    /// Asks the archive for what it is to be asked of a range, and adds it to the reports.
+    /// Asks the archive for what it is to be asked of a range, and adds it to the reports. Gives the items
+    /// of the range that are deleted, whoever else has them, in the order of their keys.
     pub(super) async fn add_archived(
         &self,
         range: &ReportRequest,
         bound: ArchiveBound,
         reports: &mut Vec<Report>,
-    ) -> Result<(), QueryError> {
+    ) -> Result<Vec<ItemKey>, QueryError> {
         let Some((from, to)) = part_of(range, bound, reports) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let Some(archive) = &self.archive else {
-            return if range.from.millis < bound.let_go {
+            return if range.from.millis < bound.let_go || bound.singles_to.is_some() {
                 Err(no_archive())
             } else {
-                Ok(())
+                Ok(Vec::new())
             };
         };
         let wanted = Wanted {
@@ -70,16 +75,17 @@ impl Reads {
             to,
             direction: range.direction,
             limit: range.limit,
-            singles_to: None,
+            singles_to: bound.singles_to,
         };
         let Listed {
             keys,
-            gone,
+            mut gone,
             complete_to,
         } = archive.list(&wanted).await?;
+        gone.sort_unstable();
         if !gone.is_empty() {
             for report in reports.iter_mut() {
-                report.keys.retain(|key| !gone.contains(key));
+                report.keys.retain(|key| gone.binary_search(key).is_err());
             }
         }
         reports.push(Report {
@@ -88,7 +94,21 @@ impl Reads {
             complete_to,
             holds_from: Millis::MIN,
         });
-        Ok(())
+        Ok(gone)
+    }
+
+    /// What stands in the archive under the name of an item that may have been written past the replicas.
+    pub(super) async fn single(
+        &self,
+        channel: &Channel,
+        key: &ItemKey,
+    ) -> Result<Single, QueryError> {
+        match &self.archive {
+            Some(archive) if channel.is_historical(key) => {
+                Ok(archive.single(channel.id, key).await?)
+            }
+            _ => Ok(Single::Neither),
+        }
     }
 
     /// The item of a key, if the archive has it; `None` as well if there is no archive.
@@ -181,6 +201,7 @@ mod tests {
             let bound = ArchiveBound {
                 let_go: reports.iter().map(|report| report.holds_from).max().unwrap(),
                 nobody: Millis::MIN,
+                singles_to: None,
             };
             if let Some((from, to)) = part_of(&range, bound, &reports) {
                 let part = ReportRequest { from, to, ..range.clone() };

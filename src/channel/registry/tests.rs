@@ -268,6 +268,7 @@ fn the_cache_takes_no_step_back() {
             version,
             config,
             kept_from: ItemKey::MIN,
+            historical_to: None,
         }
     };
     let mut cache = Cache::default();

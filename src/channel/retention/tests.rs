@@ -22,6 +22,7 @@ fn channel(json: &str, kept_from: ItemKey) -> Channel {
         version: 3,
         config: config(json, Millis::new(0)),
         kept_from,
+        historical_to: None,
     }
 }
 
@@ -95,6 +96,37 @@ fn no_change_of_retention_brings_an_item_back() {
             assert_eq!(found, kept.max(kept_from), "{before} to {after}");
         }
     }
+    // Older than the channel, but once it had a mutable time.
+    let mut existing = channel(r#"{"ttlDays": 2}"#, min);
+    existing.config = config(r#"{"ttlDays": 2}"#, young);
+    existing.historical_to = Some(young);
+    let forever = config(r#"{"keepForever": true}"#, young);
+    assert_eq!(kept_after(&existing, &forever, NOW), day(2));
+}
+
+#[test]
+fn the_highest_mutable_time_is_remembered() {
+    let day = |text: &str| Millis::parse_iso(text).unwrap();
+    let (may, march) = (day("2024-05-01"), day("2024-03-01"));
+    let with = |mutable_time: &str| config(&format!(r#"{{"mutableTime": "{mutable_time}"}}"#), NOW);
+    let stored = |config: &ChannelConfig, before| {
+        let channel = ChannelRecord {
+            name: "c".to_owned(),
+            id: 7,
+            version: 1,
+            data: write(config, ItemKey::MIN, before),
+        };
+        read(&channel).unwrap().historical_to
+    };
+    assert_eq!(stored(&config("{}", NOW), None), None);
+    assert_eq!(stored(&with("2024-05-01"), None), Some(may));
+    assert_eq!(stored(&with("2024-03-01"), Some(may)), Some(may));
+    assert_eq!(stored(&with("2024-05-01"), Some(march)), Some(may));
+    assert_eq!(stored(&config("{}", NOW), Some(may)), Some(may));
+    // As a version wrote it that did not know of this.
+    let mut channel = record(&channel("{}", ItemKey::MIN));
+    channel.data = serde_json::to_vec(&with("2024-05-01")).unwrap();
+    assert_eq!(read(&channel).unwrap().historical_to, Some(may));
 }
 
 fn key() -> impl Strategy<Value = ItemKey> {
@@ -109,9 +141,14 @@ fn key() -> impl Strategy<Value = ItemKey> {
 
 proptest! {
     #[test]
-    fn what_is_stored_is_read_back(kept_from in key(), days in 1u64..500) {
+    fn what_is_stored_is_read_back(
+        kept_from in key(),
+        days in 1u64..500,
+        historical_to in proptest::option::of(-1_000_000_000_000i64..4_000_000_000_000),
+    ) {
         let mut stored = channel("{}", kept_from);
         stored.config.ttl_days = days;
+        stored.historical_to = historical_to.map(Millis::new);
         prop_assert_eq!(&read(&record(&stored)).unwrap(), &stored);
         // A version that does not know of the floor reads the configuration all the same.
         let config: ChannelConfig = serde_json::from_slice(&record(&stored).data).unwrap();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::on_node::OnNode;
+use crate::env::Millis;
 use crate::item::{ItemKey, TimePath, Unit};
 
 /// A request that the hub serves. HEAD has the route of GET.
@@ -92,6 +93,12 @@ pub enum ChannelRoute {
     Period(TimePath),
     /// `GET /{Y}/{M}/{D}/{h}/{m}/{s}/{ms}`: a redirect to this second, which holds it.
     Millisecond(TimePath),
+    /// `POST /{Y}/{M}/{D}/{h}/{m}/{s}/{ms}`: insert an item of that time, under a hash that the hub chooses.
+    InsertAt(Millis),
+    /// `POST /{key}`: insert the item of that key, or put it in place of the one that is there.
+    InsertAs(ItemKey),
+    /// `DELETE /{key}`
+    DeleteItem(ItemKey),
     /// `GET /{key}`
     Item(ItemKey),
     /// `GET /{key}/{direction}`: a redirect to one neighbour.
@@ -264,6 +271,8 @@ impl ChannelRoute {
             Self::TimeNow(_) => "time_now",
             Self::Period(_) => "time_query",
             Self::Millisecond(_) => "millisecond",
+            Self::InsertAt(_) | Self::InsertAs(_) => "insert_historical",
+            Self::DeleteItem(_) => "item_delete",
             Self::Item(_) => "item",
             Self::Neighbour { .. } => "direction",
             Self::Neighbours { .. } => "direction_count",

@@ -135,6 +135,24 @@ fn channel_paths() {
         (Method::POST, "", C::Insert, "insert"),
         (Method::PUT, "/doc", C::DocPut, "doc_put"),
         (Method::DELETE, "/doc", C::DocDelete, "doc_delete"),
+        (
+            Method::POST,
+            "/2024/5/1/9/15/07/123",
+            C::InsertAt(at()),
+            "insert_historical",
+        ),
+        (
+            Method::POST,
+            "/2024/5/1/9/15/07/123/a1B2c3",
+            C::InsertAs(from),
+            "insert_historical",
+        ),
+        (
+            Method::DELETE,
+            "/2024/05/01/9/15/7/123/a1B2c3",
+            C::DeleteItem(from),
+            "item_delete",
+        ),
     ];
     let read = [
         ("", C::Get, "channel_get"),

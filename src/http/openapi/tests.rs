@@ -84,6 +84,12 @@ documented! {
         "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/previous/{count}";
     channel!(ChannelRoute::Millisecond(_)) => GET
         "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}";
+    channel!(ChannelRoute::InsertAt(_)) => POST
+        "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}";
+    channel!(ChannelRoute::InsertAs(_)) => POST
+        "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}";
+    channel!(ChannelRoute::DeleteItem(_)) => DELETE
+        "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}";
     channel!(ChannelRoute::Item(_)) => GET
         "/channel/{channel}/{year}/{month}/{day}/{hour}/{minute}/{second}/{millisecond}/{hash}";
     channel!(ChannelRoute::Neighbour { direction: Direction::Next, .. }) => GET
@@ -131,6 +137,9 @@ documented! {
         | ChannelRoute::DocGet
         | ChannelRoute::DocPut
         | ChannelRoute::DocDelete
+        | ChannelRoute::InsertAt(_)
+        | ChannelRoute::InsertAs(_)
+        | ChannelRoute::DeleteItem(_)
         | ChannelRoute::Millisecond(_)
         | ChannelRoute::Seconds { .. }) => TRACE "no path";
     Route::Internal(InternalRoute::Index) => GET "/internal";

@@ -473,6 +473,7 @@ mod tests {
             version: 0,
             config: config.unwrap(),
             kept_from: ItemKey::MIN,
+            historical_to: None,
         };
         let key = ItemKey::first_of(now);
         let named = |before| entry(&channel, &key, before);

@@ -116,7 +116,7 @@ impl PaginatedListStore for Watched {
             result: ListResult {
                 common_prefixes: Vec::new(),
                 objects,
-                extensions: Default::default(),
+                extensions: http::Extensions::default(),
             },
             page_token,
         })
