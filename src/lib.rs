@@ -1,10 +1,11 @@
 //! Hub: channels of immutable items, ordered by time, over HTTP.
 //!
 //! `ARCHITECTURE.md` says how the parts fit. A module depends on those above it in this list, not
-//! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `archive`, `channel`, `http`, `peer`, `ops`. Only
+//! on those below: `config`, `env`, `item`, `cluster`, `spoke`, `archive`, `channel`, `backup`, `http`, `peer`, `ops`. Only
 //! [`node`] and [`cli`] know all of them, and [`metric`] is for everybody.
 
 pub mod archive;
+pub mod backup;
 pub mod channel;
 pub mod cli;
 pub mod cluster;

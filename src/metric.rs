@@ -243,6 +243,45 @@ pub fn archive_kept(kind: &'static str, kept: bool) {
     counter!("hub_archive_cache_total", "kind" => kind, "result" => result).increment(1);
 }
 
+/// The newest backup, as a look at its place found it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backup {
+    /// When it was done, in seconds since 1970.
+    pub ended: f64,
+    /// It has every item before that time, in seconds since 1970.
+    pub complete_to: f64,
+    /// Its objects.
+    pub objects: u64,
+    /// The items in them.
+    pub items: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects that it lacks, for they were damaged in the archive.
+    pub left_out: u64,
+}
+
+/// The place of the backups was looked at: how many there are, how many of the newest cannot be read, and the
+/// newest that can.
+pub fn backups(count: usize, damaged: usize, newest: Option<&Backup>) {
+    gauge!("hub_backup_place_seen").set(1.0);
+    gauge!("hub_backup_backups_count").set(count as f64);
+    gauge!("hub_backup_damaged_count").set(damaged as f64);
+    let Some(newest) = newest else {
+        return;
+    };
+    gauge!("hub_backup_last_success_timestamp_seconds").set(newest.ended);
+    gauge!("hub_backup_complete_to_timestamp_seconds").set(newest.complete_to);
+    gauge!("hub_backup_objects").set(newest.objects as f64);
+    gauge!("hub_backup_items").set(newest.items as f64);
+    gauge!("hub_backup_bytes").set(newest.bytes as f64);
+    gauge!("hub_backup_left_out_objects").set(newest.left_out as f64);
+}
+
+/// It did not answer.
+pub fn backups_not_seen() {
+    gauge!("hub_backup_place_seen").set(0.0);
+}
+
 /// Sets the gauges.
 pub fn levels(levels: &Levels) {
     gauge!("hub_spoke_stored_items").set(levels.items as f64);
@@ -364,6 +403,30 @@ pub fn describe(version: &'static str) {
     describe_gauge!(
         "hub_archive_lag_seconds",
         "age of what is not known to be in the archive"
+    );
+    describe_gauge!(
+        "hub_backup_place_seen",
+        "1 if the place of the backups answered when it was last looked at"
+    );
+    describe_gauge!("hub_backup_backups_count", "backups that there are");
+    describe_gauge!(
+        "hub_backup_damaged_count",
+        "backups that cannot be read, among those newer than the newest that can"
+    );
+    describe_gauge!(
+        "hub_backup_last_success_timestamp_seconds",
+        "when the newest backup was done, in seconds since 1970"
+    );
+    describe_gauge!(
+        "hub_backup_complete_to_timestamp_seconds",
+        "the newest backup has every item before that time, in seconds since 1970"
+    );
+    describe_gauge!("hub_backup_objects", "objects in the newest backup");
+    describe_gauge!("hub_backup_items", "items in them");
+    describe_gauge!("hub_backup_bytes", "bytes of them");
+    describe_gauge!(
+        "hub_backup_left_out_objects",
+        "objects that it lacks, for they were damaged in the archive"
     );
     describe_gauge!("hub_node_ready", "1 while the node can serve");
     describe_counter!("hub_peer_requests_total", "questions to other members");

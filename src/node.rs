@@ -6,6 +6,7 @@ mod error;
 mod joining;
 mod keeping;
 mod opener;
+mod restoring;
 mod running;
 mod settings;
 
@@ -23,12 +24,14 @@ pub use self::error::NodeError;
 use self::joining::{full_host_name, register};
 use self::keeping::Keeping;
 use self::opener::Opener;
+pub use self::restoring::EmptyHub;
 use self::running::{Running, archive, either, repair, trim, upkeep};
 use self::settings::{
-    api_settings, archive_settings, archive_store, durability, edges_of, millis, properties,
-    store_options, tls_acceptor,
+    api_settings, archive_settings, archive_store, archive_url, backup_place, durability, edges_of,
+    millis, properties, store_options, tls_acceptor,
 };
 use crate::archive::reader::ArchiveReader;
+use crate::backup;
 use crate::channel::config::Defaults;
 use crate::channel::{
     Archiver, ArchiverParts, ChannelError, Channels, Historical, LocalReplica, ReadSettings, Reads,
@@ -95,6 +98,7 @@ pub async fn run(
     let stop = either(stop, leaving.watch());
     let budgets = Budgets::new(config.limits.inflight_bytes);
     let tls = tls_acceptor(&config)?;
+    let backups = backup_place(&config)?;
 
     let public = listen("http.listen", config.http.listen).await?;
     let ops = listen("ops.listen", config.ops.listen).await?;
@@ -124,6 +128,8 @@ pub async fn run(
             protect: config.channel.protect,
             tls: tls.is_some(),
             grace_seconds: config.ring.grace_seconds,
+            cluster: config.cluster.name.clone(),
+            archive: archive_url(&config, &folder.join("archive")),
             properties: properties(&config),
         },
         life: Arc::clone(&life),
@@ -199,6 +205,8 @@ pub async fn run(
         let mut trimming = tokio::spawn(trim(Arc::clone(&running.trimmer), period));
         let sweep = Duration::from_secs(config.archive.sweep_minutes * 60);
         let mut archiving = tokio::spawn(archive(running.archiver.clone(), sweep));
+        let look = Duration::from_secs(config.backup.look_minutes * 60);
+        let mut looking = tokio::spawn(backup::watch(backups, look));
         // A node that has lost one of these would look as if it worked, and not for long.
         ended = tokio::select! {
             () = wait_for_stop(&config, &life, stop.clone()) => None,
@@ -208,7 +216,9 @@ pub async fn run(
             _ = &mut repairing => Some(NodeError::Ended { what: "the repair" }),
             _ = &mut trimming => Some(NodeError::Ended { what: "the counting of items" }),
             _ = &mut archiving => Some(NodeError::Ended { what: "the archiving" }),
+            _ = &mut looking => Some(NodeError::Ended { what: "the look at the backups" }),
         };
+        looking.abort();
         archiving.abort();
         trimming.abort();
         repairing.abort();
@@ -337,6 +347,9 @@ impl Starting<'_> {
                 other => break other?,
             }
         };
+        if let Some(what) = coordination.restoring().await? {
+            return Err(NodeError::Restoring { what });
+        }
         let window = millis(config.spoke.idempotency_minutes.saturating_mul(60_000));
         channels.set_remembered(window);
         let waits = "waiting for a ring with this node, and for its confirmation".to_owned();

@@ -18,6 +18,7 @@ use serde_json::Value;
 use self::binary::binary;
 use crate::address::free_address;
 use crate::client::Client;
+use crate::command::HubCommand;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::folder::Folder;
 use crate::network::Host;
@@ -162,6 +163,17 @@ impl Hub {
     /// A client of it.
     pub fn client(&self) -> Client {
         Client::new(&self.url())
+    }
+
+    /// The command of the same program, which finds this hub, and has its settings.
+    pub fn command(&self) -> HubCommand {
+        let mut command = HubCommand::new(&self.binary)
+            .with("HUB_URL", self.url())
+            .with("HUB_OPS_URL", self.ops_url());
+        for (name, value) in &self.settings {
+            command = command.with(name, value);
+        }
+        command
     }
 
     /// The number of the process that runs.

@@ -26,6 +26,7 @@ pub mod balancer;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod command;
 pub mod disk;
 pub mod failure;
 pub mod faults;

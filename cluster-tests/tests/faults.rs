@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{Bar, bulk, damage, drill, full_disk, idle, kill, pause, scale, stop};
 
 fn met(bar: &Bar) {
     println!("{bar}");
@@ -22,6 +22,16 @@ async fn many_items_at_once() {
         tagged: 60,
     };
     met(&bulk::rehearse(&size).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_is_lost_and_its_backup() {
+    let size = drill::Size {
+        rows: 2000,
+        table: None,
+        longest: None,
+    };
+    met(&drill::rehearse(&size).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

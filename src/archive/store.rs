@@ -3,6 +3,7 @@
 //! Whatever store it is: objects are created and not changed, read whole or in part, and listed by
 //! name, in order, from any place on. Every request is counted.
 
+mod entries;
 mod listing;
 mod open;
 mod pace;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use pace::Pace;
 
+pub use entries::Entry;
 pub use listing::{Found, Names, Objects};
 pub use open::{OpenError, Patience};
 

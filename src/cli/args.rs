@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use reqwest::Url;
 
 use super::address::parse_base;
+use super::backup::args::{self as backup, BackupArgs};
 use super::exit;
 use super::operator::{self, ClusterArgs, RingArgs};
 
@@ -85,6 +86,9 @@ pub enum ClientCommand {
     /// See which nodes hold what: the rings of a cluster
     #[command(after_long_help = operator::RING_EXAMPLES)]
     Ring(RingArgs),
+    /// Back up a hub, and restore one
+    #[command(after_long_help = backup::EXAMPLES)]
+    Backup(BackupArgs),
 }
 
 /// Arguments of `hub serve`.

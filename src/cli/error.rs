@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::exit::Exit;
 use super::refusal::Refusal;
+use crate::backup::BackupError;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Error)]
@@ -110,6 +111,45 @@ pub enum CliError {
         /// Why it went no further.
         source: Box<CliError>,
     },
+    /// Something about backups.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A backup without a place.
+    #[error("nobody said where the backups are")]
+    NoPlace,
+    /// A hub that has no archive.
+    #[error("the hub has no archive: there is nothing of its items that a backup could refer to")]
+    NoArchive,
+    /// A hub that cannot be restored into.
+    #[error("{reason}")]
+    NoTarget {
+        /// Why not.
+        reason: String,
+    },
+    /// Settings that are refused.
+    #[error("the configuration is refused:\n{reason}")]
+    Config {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// A text that is no time.
+    #[error("{text:?} is no time: write it as 2026-11-22T09:00:00Z")]
+    NotATime {
+        /// What was given.
+        text: String,
+    },
+    /// A backup that lacks something.
+    #[error("the backup lacks what was damaged in the archive: {names}")]
+    LeftOut {
+        /// The objects.
+        names: String,
+    },
+    /// A hub that was restored for a drill, and is not what was backed up.
+    #[error("the drill failed: {reason}")]
+    Drill {
+        /// What is wrong.
+        reason: String,
+    },
     /// Whoever read the output left.
     #[error("nobody reads the output any more")]
     PipeClosed,
@@ -120,7 +160,9 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } | Self::NoOperator { .. } => Exit::Unreachable,
-            Self::NotAgreed => Exit::Usage,
+            Self::NotAgreed | Self::NoPlace | Self::Config { .. } | Self::NotATime { .. } => {
+                Exit::Usage
+            }
             Self::NotAnAddress { .. } | Self::NotAHeader { .. } | Self::NobodyToAsk { .. } => {
                 Exit::Usage
             }
@@ -130,6 +172,11 @@ impl CliError {
             | Self::Client { .. }
             | Self::Declined { .. }
             | Self::File { .. }
+            | Self::Backup(_)
+            | Self::NoArchive
+            | Self::NoTarget { .. }
+            | Self::LeftOut { .. }
+            | Self::Drill { .. }
             | Self::Table { .. } => Exit::Failed,
             Self::Incomplete { source, .. } => source.exit(),
             Self::PipeClosed => Exit::Done,
@@ -156,6 +203,10 @@ impl CliError {
                 Some("give a full URL, a path as /channel/x/latest, or x/latest".to_owned())
             }
             Self::NotAgreed => Some("say --yes to do it".to_owned()),
+            Self::NoPlace => Some(
+                "name it with --place URL or HUB_BACKUP_URL, as in s3://elsewhere/hub".to_owned(),
+            ),
+            Self::NoArchive => Some("set archive.url, or name it with --archive URL".to_owned()),
             Self::NoSuchChoice { .. } => {
                 Some("`hub cluster recover` lists the choices that there are".to_owned())
             }
@@ -171,6 +222,12 @@ impl CliError {
             | Self::Declined { .. }
             | Self::File { .. }
             | Self::Table { .. }
+            | Self::Backup(_)
+            | Self::NoTarget { .. }
+            | Self::Config { .. }
+            | Self::NotATime { .. }
+            | Self::LeftOut { .. }
+            | Self::Drill { .. }
             | Self::PipeClosed => None,
         }
     }

@@ -53,7 +53,8 @@ Exit codes:
 Environment:
   HUB_URL          where the hub serves channels, as --server
   HUB_OPS_URL      where it answers operators, as --ops
-  HUB_ADMIN_TOKEN  the token that `hub cluster recover` sends, if the hub wants one
+  HUB_BACKUP_URL   where the backups are, as --place
+  HUB_ADMIN_TOKEN  the token that `hub cluster recover` and `hub backup create` send, if the hub wants one
   HUB_CONFIG       the file that `hub serve` and `hub config` read, as --config
 
 A first walk:

@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod args;
+pub mod backup;
 pub mod channel;
 pub mod client;
 pub mod cluster;
@@ -109,6 +110,7 @@ pub async fn dispatch(
         ClientCommand::Load(command) => load::run(command, client, out).await,
         ClientCommand::Cluster(args) => cluster::run(args, out).await,
         ClientCommand::Ring(args) => ring::run(args, out).await,
+        ClientCommand::Backup(args) => backup::run(args, out).await,
     }
 }
 

@@ -82,7 +82,11 @@ pub(super) async fn run(
     }
 }
 
-async fn ask(client: &Client, method: Method, url: Url) -> Result<Value, CliError> {
+/// Asks as an administrator.
+///
+/// # Errors
+/// As [`Client::ask`].
+pub(super) async fn ask(client: &Client, method: Method, url: Url) -> Result<Value, CliError> {
     let mut request = Request::new(method, url);
     if let Ok(token) = std::env::var(TOKEN)
         && !token.trim().is_empty()

@@ -183,6 +183,16 @@ pub trait Coordination: Send + Sync {
         tombstone: Option<Tombstone>,
     ) -> Result<ChannelRecord, CoordinationError>;
 
+    /// Puts back a channel that was backed up, under its number; later ones get greater numbers.
+    /// [`CoordinationError::Exists`] if there is one of its name.
+    async fn restore_channel(&self, record: ChannelRecord) -> Result<(), CoordinationError>;
+
+    /// What is being restored here and is not done, in the words of whoever restores it.
+    async fn restoring(&self) -> Result<Option<String>, CoordinationError>;
+
+    /// Notes that something is being restored here, or that it is done: no hub starts in between.
+    async fn set_restoring(&self, what: Option<String>) -> Result<(), CoordinationError>;
+
     /// Replaces a channel's configuration, if nobody has since `expected` was read.
     async fn replace_channel(
         &self,

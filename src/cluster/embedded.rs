@@ -24,6 +24,8 @@ const CHANNELS: TableDefinition<'_, &str, (u64, u64, &[u8])> = TableDefinition::
 const DOCUMENTS: TableDefinition<'_, &str, &str> = TableDefinition::new("documents");
 /// One row: version, history.
 const RINGS: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("rings");
+/// One row, while something is being restored: what.
+const RESTORING: TableDefinition<'_, (), &str> = TableDefinition::new("restoring");
 /// What was counted up to last.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 
@@ -58,6 +60,7 @@ impl EmbeddedCoordination {
         setup.open_table(DOCUMENTS).map_err(unavailable)?;
         setup.open_table(RINGS).map_err(unavailable)?;
         setup.open_table(COUNTERS).map_err(unavailable)?;
+        setup.open_table(RESTORING).map_err(unavailable)?;
         setup.commit().map_err(unavailable)?;
         let rings = read_rings(&db)?;
         let link = Link {
@@ -293,6 +296,55 @@ impl Coordination for EmbeddedCoordination {
             }
             txn.commit().map_err(unavailable)?;
             Ok(record(&name, (id, 1, &data)))
+        })
+        .await
+    }
+
+    async fn restore_channel(&self, record: ChannelRecord) -> Result<(), CoordinationError> {
+        self.with_db(move |db| {
+            let txn = db.begin_write().map_err(unavailable)?;
+            {
+                let mut counters = txn.open_table(COUNTERS).map_err(unavailable)?;
+                let last = counters.get("channel").map_err(unavailable)?;
+                let last = last.map_or(0, |row| row.value());
+                counters
+                    .insert("channel", last.max(record.id))
+                    .map_err(unavailable)?;
+                let mut table = txn.open_table(CHANNELS).map_err(unavailable)?;
+                let name = record.name.as_str();
+                if table.get(name).map_err(unavailable)?.is_some() {
+                    return Err(CoordinationError::Exists);
+                }
+                let row = (record.id, 1, record.data.as_slice());
+                table.insert(name, row).map_err(unavailable)?;
+            }
+            txn.commit().map_err(unavailable)
+        })
+        .await
+    }
+
+    async fn restoring(&self) -> Result<Option<String>, CoordinationError> {
+        self.with_db(|db| {
+            let read = db.begin_read().map_err(unavailable)?;
+            let table = read.open_table(RESTORING).map_err(unavailable)?;
+            let row = table.get(()).map_err(unavailable)?;
+            Ok(row.map(|row| row.value().to_owned()))
+        })
+        .await
+    }
+
+    async fn set_restoring(&self, what: Option<String>) -> Result<(), CoordinationError> {
+        self.with_db(move |db| {
+            let txn = db.begin_write().map_err(unavailable)?;
+            {
+                let mut table = txn.open_table(RESTORING).map_err(unavailable)?;
+                let before = match &what {
+                    Some(what) => table.insert((), what.as_str()),
+                    None => table.remove(()),
+                };
+                drop(before.map_err(unavailable)?);
+            }
+            txn.commit().map_err(unavailable)
         })
         .await
     }

@@ -22,13 +22,14 @@ use std::path::Path;
 
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use settings::{
-    ArchiveConfig, ChannelConfig, ClusterConfig, Config, Durability, HttpConfig, LimitsConfig,
-    LogConfig, LogFormat, LogLevel, NodeConfig, OpsConfig, PeerConfig, ReadConfig, RingConfig,
-    ShutdownConfig, SpokeConfig, TlsConfig, ZookeeperConfig,
+    ArchiveConfig, BackupConfig, ChannelConfig, ClusterConfig, Config, Durability, HttpConfig,
+    LimitsConfig, LogConfig, LogFormat, LogLevel, NodeConfig, OpsConfig, PeerConfig, ReadConfig,
+    RingConfig, ShutdownConfig, SpokeConfig, TlsConfig, ZookeeperConfig,
 };
 
 /// Variables that the command line reads; they look like settings and are none.
-pub const COMMAND_LINE_VARIABLES: &[&str] = &["HUB_URL", "HUB_CONFIG"];
+pub const COMMAND_LINE_VARIABLES: &[&str] =
+    &["HUB_URL", "HUB_CONFIG", "HUB_OPS_URL", "HUB_ADMIN_TOKEN"];
 
 /// A configuration that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -350,6 +350,16 @@ settings! {
         cache_bytes: u64 = 64 * MIB, size(0, TIB);
     }
 
+    /// The backups, which `hub backup create` makes.
+    backup: BackupConfig {
+        /// Where they are: another bucket, or another place altogether. Nodes look there for metrics and do nothing
+        /// else with it. It is opened by the variables of archive.url, or by ones of its own, with BACKUP_ before their
+        /// names (BACKUP_AWS_ACCESS_KEY_ID and so on). Empty: nobody looks.
+        url: Option<String> = None, Optional(STORE_URL);
+        /// How often they are looked at.
+        look_minutes: u64 = 10, minutes(1, 1_440);
+    }
+
     /// What channels are given that do not say otherwise.
     channel: ChannelConfig {
         /// How long a channel keeps its items, if it was created without any retention.

@@ -63,6 +63,8 @@ const SAMPLES: &[(&str, &str)] = &[
     ("archive.request_timeout_ms", "1000"),
     ("archive.retry_seconds", "10"),
     ("archive.cache_bytes", "1048576"),
+    ("backup.url", "\"s3://elsewhere/hub\""),
+    ("backup.look_minutes", "5"),
     ("channel.ttl_days", "7"),
     ("channel.protect", "true"),
     ("channel.max_items_minutes", "5"),

@@ -147,6 +147,7 @@ fn on_internal(rest: &[&str]) -> Result<InternalRoute, RouteError> {
         ["health"] => Ok(InternalRoute::Health),
         ["rings"] => Ok(InternalRoute::Rings),
         ["cluster"] => Ok(InternalRoute::Cluster),
+        ["backup"] => Ok(InternalRoute::Backup),
         ["time"] => Ok(InternalRoute::Time),
         ["time", "millis"] => Ok(InternalRoute::TimeMillis),
         _ => Err(RouteError::NotFound),

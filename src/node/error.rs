@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::archive::store::OpenError as ArchiveOpenError;
+use crate::backup::BackupError;
 use crate::channel::ChannelError;
 use crate::cluster::{ClusterError, CoordinationError, IdentityError};
 use crate::ops::AdminTokenError;
@@ -62,6 +63,26 @@ pub enum NodeError {
         path: PathBuf,
         /// What is wrong with it.
         source: io::Error,
+    },
+    /// The backups cannot be looked at.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A hub has run where one is to be restored.
+    #[error("nothing was restored: the data folder is not empty: it has {}", path.display())]
+    NotEmpty {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A hub without an archive cannot be restored.
+    #[error("nothing was restored: the new hub has no archive; set archive.url")]
+    NoArchive,
+    /// It would serve half of a hub.
+    #[error(
+        "the hub is being restored, and that is not done: {what}; run `hub backup restore` again"
+    )]
+    Restoring {
+        /// What is being restored.
+        what: String,
     },
     /// Other members would not find it.
     #[error("this host is called localhost, by which other nodes do not find it: set node.fqdn")]

@@ -167,21 +167,40 @@ async fn coordination(
     folder: &DataFolder,
     clock: &Arc<HubClock>,
 ) -> Result<Arc<dyn Coordination>, NodeError> {
-    if let Some(servers) = &config.zookeeper.servers {
-        let auth = match &config.zookeeper.auth_file {
-            Some(path) => Some(read_auth(path)?),
-            None => None,
-        };
-        let settings = ZooKeeperSettings {
-            servers: servers.clone(),
-            cluster: config.cluster.name.clone(),
-            session_timeout: Duration::from_millis(config.zookeeper.session_timeout_ms),
-            auth,
-            run: OsRandom.next_u128(),
-        };
-        let coordination = ZooKeeperCoordination::start(settings, Arc::clone(clock));
-        return Ok(Arc::new(coordination));
+    match zookeeper(config, clock)? {
+        Some(coordination) => Ok(coordination),
+        None => embedded(folder, clock).await,
     }
+}
+
+/// Coordination through ZooKeeper, if there is one.
+pub(super) fn zookeeper(
+    config: &Config,
+    clock: &Arc<HubClock>,
+) -> Result<Option<Arc<dyn Coordination>>, NodeError> {
+    let Some(servers) = &config.zookeeper.servers else {
+        return Ok(None);
+    };
+    let auth = match &config.zookeeper.auth_file {
+        Some(path) => Some(read_auth(path)?),
+        None => None,
+    };
+    let settings = ZooKeeperSettings {
+        servers: servers.clone(),
+        cluster: config.cluster.name.clone(),
+        session_timeout: Duration::from_millis(config.zookeeper.session_timeout_ms),
+        auth,
+        run: OsRandom.next_u128(),
+    };
+    let coordination = ZooKeeperCoordination::start(settings, Arc::clone(clock));
+    Ok(Some(Arc::new(coordination)))
+}
+
+/// Coordination of a hub that is alone.
+pub(super) async fn embedded(
+    folder: &DataFolder,
+    clock: &Arc<HubClock>,
+) -> Result<Arc<dyn Coordination>, NodeError> {
     let path = folder.join("coordination.redb");
     let clock = Arc::clone(clock);
     let opening = tokio::task::spawn_blocking(move || EmbeddedCoordination::open(&path, clock));

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{NodeError, VERSION};
 use crate::archive::store::{Patience, Store};
+use crate::backup::{self, Place};
 use crate::channel::ArchiveSettings;
 use crate::cluster::{Incarnation, MemberRecord};
 use crate::config::{self, Config};
@@ -96,12 +97,38 @@ pub(super) fn archive_store(
         }
         return Ok(Some((Store::in_folder(folder)?, "local".to_owned())));
     };
-    let patience = Patience {
+    let variables = crate::config::cloud_environment();
+    let store = Store::of_url(url, &variables, patience(config))?;
+    Ok(Some((store, url.clone())))
+}
+
+/// The archive's URL, if there is one: also that of the folder where a hub that runs alone has it.
+pub(super) fn archive_url(config: &Config, folder: &Path) -> Option<String> {
+    if config.archive.url.is_some() {
+        return config.archive.url.clone();
+    }
+    if config.zookeeper.servers.is_some() || !config.archive.local {
+        return None;
+    }
+    let folder = std::path::absolute(folder).ok()?;
+    url::Url::from_directory_path(folder).ok().map(String::from)
+}
+
+/// Where the hub's backups are, if that is set.
+pub(super) fn backup_place(config: &Config) -> Result<Option<Place>, NodeError> {
+    let Some(url) = &config.backup.url else {
+        return Ok(None);
+    };
+    let place = Place::open(url, &backup::environment(), patience(config))?;
+    Ok(Some(place))
+}
+
+/// How patient requests to object stores are.
+fn patience(config: &Config) -> Patience {
+    Patience {
         request: Duration::from_millis(config.archive.request_timeout_ms),
         retry: Duration::from_secs(config.archive.retry_seconds),
-    };
-    let store = Store::of_url(url, &crate::config::cloud_environment(), patience)?;
-    Ok(Some((store, url.clone())))
+    }
 }
 
 /// The numbers that archiving goes by.

@@ -46,6 +46,10 @@ pub struct NodeFacts {
     pub tls: bool,
     /// How long a member may be away before a ring is made without it.
     pub grace_seconds: u64,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The archive's URL, if there is one.
+    pub archive: Option<String>,
     /// What clients know settings by, with their values.
     pub properties: Vec<(&'static str, String)>,
 }
@@ -273,6 +277,8 @@ mod tests {
                 protect: false,
                 tls: false,
                 grace_seconds: 600,
+                cluster: "hub".to_owned(),
+                archive: None,
                 properties: Vec::new(),
             },
             life,

@@ -63,6 +63,7 @@ impl Node {
             InternalRoute::TimeMillis if self.time.is_remote() => return Self::told_elsewhere(),
             InternalRoute::TimeLocal | InternalRoute::TimeMillis => json!(now.get()),
             InternalRoute::TimeRemote => return self.remote_time().await,
+            InternalRoute::Backup => return self.backup(call).await,
             InternalRoute::Recovery => return self.recovery(call).await,
             InternalRoute::Recover => return self.recover(call).await,
         };
@@ -179,6 +180,7 @@ fn index(base: &BaseUri) -> Value {
         "health": link("internal/health", "the health of every node"),
         "cluster": link("internal/cluster", "the cluster as this node sees it"),
         "rings": link("internal/rings", "the rings, and who is away"),
+        "backup": link("internal/backup", "what a backup holds of the channels and the rings"),
         "time": link("internal/time", "the hub's clock"),
         "channel": link("internal/channel", "what can be asked of all channels"),
         "traces": link("internal/traces", "the requests that are served, were last, and took longest"),

@@ -2,6 +2,7 @@
 //! administrators may do.
 
 mod admin;
+mod backup;
 mod channels;
 mod checks;
 mod cluster;

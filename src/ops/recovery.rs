@@ -23,7 +23,7 @@ const ALL_WAYS: usize = 3;
 
 impl Node {
     /// Whether the caller is an administrator, and asked where administrators do.
-    fn admit(&self, call: &NodeCall<'_>) -> Result<(), Box<Reply>> {
+    pub(super) fn admit(&self, call: &NodeCall<'_>) -> Result<(), Box<Reply>> {
         if call.origin.surface != Surface::Ops {
             let body = json!({
                 "error": "administrators are not answered here",

@@ -1,6 +1,9 @@
 //! The faults in their full size: `rehearse [kill|disk|...|cluster|all|speed]`, where `cluster` stands for
 //! all those of clusters.
 //!
+//! `drill` loads the table of flights that `HUB_FLIGHTS` names, which has 336,776 rows, or the demo's month
+//! as often as it takes for as many.
+//!
 //! Prints a line for each bar, and ends with 0 only if all of them were met.
 
 #![allow(clippy::print_stdout, reason = "what was measured is what it is for")]
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cluster_tests::disk::Kind;
-use cluster_tests::faults::{Bar, bulk, damage, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{Bar, bulk, damage, drill, full_disk, idle, kill, pause, scale, stop};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
     archive, archiving, everywhere, health, large, recover, restart, rivals, sequence, speed,
@@ -17,8 +20,8 @@ use cluster_tests::scenarios::{
 };
 
 const MIB: u64 = 1024 * 1024;
-const NAMES: [&str; 8] = [
-    "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "damage",
+const NAMES: [&str; 9] = [
+    "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "drill", "damage",
 ];
 /// Those of clusters.
 const CLUSTERS: [&str; 11] = [
@@ -132,6 +135,15 @@ async fn full_size(name: &str) -> Vec<Bar> {
                 writers: 64,
                 rounds: 10,
                 times: true,
+            })
+            .await,
+        ],
+        "drill" => vec![
+            drill::rehearse(&drill::Size {
+                // The flights of a year.
+                rows: 336_776,
+                table: std::env::var_os("HUB_FLIGHTS").map(Into::into),
+                longest: Some(Duration::from_mins(10)),
             })
             .await,
         ],

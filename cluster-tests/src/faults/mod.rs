@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod damage;
+pub mod drill;
 pub mod full_disk;
 pub mod idle;
 pub mod kill;

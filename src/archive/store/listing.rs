@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// The name that a path in the store stands for.
-    fn name(&self, path: &Path) -> String {
+    pub(super) fn name(&self, path: &Path) -> String {
         let text = path.as_ref();
         let root = self.root.as_ref();
         let name = text.strip_prefix(root).unwrap_or(text);

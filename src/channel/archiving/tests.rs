@@ -92,6 +92,7 @@ impl World {
             version: 1,
             config,
             kept_from: ItemKey::MIN,
+            historical_to: None,
         };
         self.channels.lock().insert(id, Arc::new(channel));
         id

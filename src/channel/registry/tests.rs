@@ -96,6 +96,15 @@ impl Coordination for Slow {
         self.inner.lock_keeper().await
     }
 
+    async fn restore_channel(&self, record: ChannelRecord) -> Answer<()> {
+        self.inner.restore_channel(record).await
+    }
+    async fn restoring(&self) -> Answer<Option<String>> {
+        self.inner.restoring().await
+    }
+    async fn set_restoring(&self, what: Option<String>) -> Answer<()> {
+        self.inner.set_restoring(what).await
+    }
     async fn lock_shutdown(&self, holder: &str) -> Answer<Option<String>> {
         self.inner.lock_shutdown(holder).await
     }

@@ -6,7 +6,7 @@ use zookeeper_client::{Client, Error, MultiWriteResult, MultiWriter};
 use super::super::coordination::{ChannelRecord, CoordinationError, Tombstone};
 use super::Shared;
 use super::calls::{self, newest};
-use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, sharded};
+use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, RESTORING, sharded};
 use crate::env::Millis;
 
 /// Folders read at the same time.
@@ -120,6 +120,56 @@ pub(super) async fn create(
         .await
 }
 
+/// Puts back a channel under its number.
+pub(super) async fn restore(
+    shared: &Shared,
+    record: &ChannelRecord,
+) -> Result<(), CoordinationError> {
+    let path = sharded(CHANNELS, &record.name);
+    let data = nodes::restored(record.id, &record.data);
+    shared
+        .call(async |client| {
+            folder_for(shared, &client, CHANNELS, &record.name).await?;
+            client.create(&path, &data, &shared.persistent()).await?;
+            Ok(())
+        })
+        .await
+}
+
+/// What is being restored.
+pub(super) async fn restoring(shared: &Shared) -> Result<Option<String>, CoordinationError> {
+    shared
+        .call(async |client| {
+            let found = newest(&client, RESTORING).await?;
+            let text = found.map(|(data, _)| String::from_utf8(data));
+            text.transpose().map_err(Failure::unreadable)
+        })
+        .await
+}
+
+/// Notes what is being restored, or that it is done.
+pub(super) async fn set_restoring(
+    shared: &Shared,
+    what: Option<String>,
+) -> Result<(), CoordinationError> {
+    shared
+        .call(async |client| {
+            let done = match &what {
+                Some(what) => {
+                    let options = shared.persistent();
+                    let created = client.create(RESTORING, what.as_bytes(), &options).await;
+                    created.map(drop)
+                }
+                None => client.delete(RESTORING, None).await,
+            };
+            match done {
+                Err(Error::NoNode) if what.is_none() => Ok(()),
+                done => Ok(done?),
+            }
+        })
+        .await
+}
+
 /// Replaces a channel's configuration.
 pub(super) async fn replace(
     shared: &Shared,
@@ -130,6 +180,13 @@ pub(super) async fn replace(
     let (path, version) = (sharded(CHANNELS, name), nodes::version(expected)?);
     shared
         .call(async |client| {
+            // Where it keeps a number of its own, that stays: it is that of the version to replace, or this
+            // fails.
+            let (before, _) = newest(&client, &path).await?.ok_or(Error::NoNode)?;
+            let data = match nodes::restored_id(&before) {
+                Some(id) => nodes::restored(id, &data),
+                None => data,
+            };
             let stat = client.set_data(&path, &data, Some(version)).await?;
             Ok(nodes::channel(name, data, &stat, *shared.base.lock()))
         })
@@ -143,10 +200,10 @@ pub(super) async fn delete(shared: &Shared, name: &str) -> Result<(), Coordinati
     shared
         .call(async |client| {
             for _ in 0..TRIES {
-                let (_, stat) = newest(&client, &path).await?.ok_or(Error::NoNode)?;
+                let (data, stat) = newest(&client, &path).await?.ok_or(Error::NoNode)?;
                 let has_doc = client.check_stat(&doc).await?.is_some();
                 let tombstone = Deleted {
-                    id: shared.base.lock().number(stat.czxid),
+                    id: nodes::channel_id(&data, &stat, *shared.base.lock()),
                     at: shared.clock.now().get(),
                 };
                 let tombstone = serde_json::to_vec(&tombstone).map_err(Failure::unreadable)?;

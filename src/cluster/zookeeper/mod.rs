@@ -232,6 +232,18 @@ impl Coordination for ZooKeeperCoordination {
         channels::create(&self.shared, name, data, tombstone).await
     }
 
+    async fn restore_channel(&self, record: ChannelRecord) -> Result<(), CoordinationError> {
+        channels::restore(&self.shared, &record).await
+    }
+
+    async fn restoring(&self) -> Result<Option<String>, CoordinationError> {
+        channels::restoring(&self.shared).await
+    }
+
+    async fn set_restoring(&self, what: Option<String>) -> Result<(), CoordinationError> {
+        channels::set_restoring(&self.shared, what).await
+    }
+
     async fn replace_channel(
         &self,
         name: &str,

@@ -18,6 +18,8 @@ pub(super) const DOCS: &str = "/docs";
 pub(super) const DELETED: &str = "/deleted";
 /// When the cluster was first seen in this ZooKeeper: what its counts begin at.
 pub(super) const EPOCH: &str = "/epoch";
+/// What is being restored; there only while that lasts.
+pub(super) const RESTORING: &str = "/restoring";
 pub(super) const LOCKS: &str = "/locks";
 pub(super) const KEEPER: &str = "/locks/keeper";
 /// Who is about to leave.
@@ -106,10 +108,40 @@ pub(super) fn version(expected: u64) -> Result<i32, CoordinationError> {
     i32::try_from(expected).map_err(|_| CoordinationError::Conflict)
 }
 
-pub(super) fn channel(name: &str, data: Vec<u8>, stat: &Stat, base: Base) -> ChannelRecord {
+/// What the node of a restored channel begins with; its number comes next, in 8 bytes. No
+/// configuration begins so.
+const RESTORED: u8 = 0;
+/// How long that is.
+const RESTORED_LEN: usize = 9;
+
+/// What the node of a channel holds that has a number of its own, and not the one of its node.
+pub(super) fn restored(id: u64, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(RESTORED_LEN + data.len());
+    out.push(RESTORED);
+    out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(data);
+    out
+}
+
+/// The number of a restored channel, out of what its node holds.
+pub(super) fn restored_id(data: &[u8]) -> Option<u64> {
+    let id = data.strip_prefix(&[RESTORED])?.first_chunk()?;
+    Some(u64::from_be_bytes(*id))
+}
+
+/// The number of a channel.
+pub(super) fn channel_id(data: &[u8], stat: &Stat, base: Base) -> u64 {
+    restored_id(data).unwrap_or_else(|| base.number(stat.czxid))
+}
+
+pub(super) fn channel(name: &str, mut data: Vec<u8>, stat: &Stat, base: Base) -> ChannelRecord {
+    let id = channel_id(&data, stat, base);
+    if restored_id(&data).is_some() {
+        data.drain(..RESTORED_LEN);
+    }
     ChannelRecord {
         name: name.to_owned(),
-        id: base.number(stat.czxid),
+        id,
         version: number(stat.version.into()),
         data,
     }
@@ -205,6 +237,15 @@ mod tests {
         assert_eq!(name_in("/channels/a7/clicks"), Some("clicks"));
         assert_eq!(name_in("/channels/a7"), None);
         assert_eq!(name_in("/channels"), None);
+    }
+
+    #[test]
+    fn a_restored_channel_keeps_its_number() {
+        let data = restored(0x1f, b"{}");
+        assert_eq!(restored_id(&data), Some(0x1f));
+        assert_eq!(&data[RESTORED_LEN..], b"{}");
+        assert_eq!(restored_id(b"{}"), None);
+        assert_eq!(restored_id(&data[..8]), None);
     }
 
     #[test]

@@ -158,6 +158,8 @@ pub enum InternalRoute {
     Recovery,
     /// `POST /cluster/recover`: makes one of them.
     Recover,
+    /// `GET /backup`: what a backup holds of the channels and the rings.
+    Backup,
     /// `GET /time`
     Time,
     /// `GET /time/local`
@@ -299,6 +301,7 @@ impl InternalRoute {
             Self::Cluster => "internal_cluster",
             Self::Recovery => "internal_cluster_recovery",
             Self::Recover => "internal_cluster_recover",
+            Self::Backup => "internal_backup",
             Self::Time => "internal_time",
             Self::TimeLocal => "internal_time_local",
             Self::TimeMillis => "internal_time_millis",

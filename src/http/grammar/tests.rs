@@ -95,6 +95,11 @@ fn fixed_paths() {
             },
             "internal_rings_of",
         ),
+        (
+            "/internal/backup",
+            Route::Internal(I::Backup),
+            "internal_backup",
+        ),
         ("/internal/time", Route::Internal(I::Time), "internal_time"),
         (
             "/internal/time/local",

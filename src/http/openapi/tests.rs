@@ -151,6 +151,7 @@ documented! {
     Route::Internal(InternalRoute::Cluster) => GET "/internal/cluster";
     Route::Internal(InternalRoute::Recovery) => GET "/internal/cluster/recover";
     Route::Internal(InternalRoute::Recover) => POST "/internal/cluster/recover";
+    Route::Internal(InternalRoute::Backup) => GET "/internal/backup";
     Route::Internal(InternalRoute::Time) => GET "/internal/time";
     Route::Internal(InternalRoute::TimeLocal) => GET "/internal/time/local";
     Route::Internal(InternalRoute::TimeMillis) => GET "/internal/time/millis";

@@ -1,0 +1,411 @@
+//! Making a backup.
+//!
+//! What coordination held comes first, and then the archive is gone through, month by month of each channel: so every
+//! channel of the backup is there with all that was archived before. An object that the store says is the
+//! one of an earlier backup is not read again. The document comes last; a backup that was not finished is none,
+//! and the next one finds the copies that it made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::document::{
+    ChannelFolder, Document, Draft, Held, Month, PartRef, State, Totals, Unfit, list_to_bytes,
+};
+use super::error::{BackupError, Damage};
+use super::lock::{Kind, Lock};
+use super::object::{Found, Looked, copy_by_parts, look};
+use super::place::{OBJECTS, PARTS, Place, copy_name};
+use super::progress::Progress;
+use super::sum::Sum;
+use crate::archive::store::{Entry, Store};
+use crate::env::Millis;
+
+/// Objects that are read at the same time, and months that are listed.
+const AT_ONCE: usize = 8;
+/// How many times a month is listed again that changes meanwhile.
+const LISTINGS: usize = 10;
+/// How often it is looked whether somebody is still removing backups, and how many times.
+const WAIT: Duration = Duration::from_secs(1);
+const WAITS: usize = 30 * 60;
+
+/// What the hub said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// When, by its clock.
+    pub now: Millis,
+    /// Its version.
+    pub hub: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The archive's URL.
+    pub archive: String,
+    /// What every member held of earlier times was in the archive by then; `None` if one did not say.
+    pub archived_to: Option<Millis>,
+    /// What coordination holds.
+    pub state: State,
+}
+
+/// How a backup is to be made.
+#[derive(Debug, Clone)]
+pub struct CreateSettings {
+    /// Its name: [`super::new_id`].
+    pub id: String,
+    /// Whether the objects are copied.
+    pub with_items: bool,
+    /// Whether damaged objects are left out; else there is no backup.
+    pub skip_damaged: bool,
+}
+
+/// What is worked with.
+struct Work<'a> {
+    place: &'a Place,
+    archive: &'a Store,
+    settings: &'a CreateSettings,
+    progress: &'a Progress,
+    /// The copies that there are, with their lengths.
+    copies: Mutex<HashMap<Sum, u64>>,
+    /// The parts that there are.
+    parts: HashMap<Sum, u64>,
+    /// The lists of the backup before, by folder.
+    before: HashMap<String, Month>,
+    /// How many objects may still be read at the same time.
+    turns: Semaphore,
+    damages: Mutex<Vec<Damage>>,
+    added: Mutex<Totals>,
+}
+
+/// Makes a backup.
+///
+/// # Errors
+/// [`BackupError`]: there is none then.
+pub async fn create(
+    place: &Arc<Place>,
+    archive: &Store,
+    told: Told,
+    settings: &CreateSettings,
+    ended: impl FnOnce() -> Millis,
+    progress: &Progress,
+) -> Result<Document, BackupError> {
+    let lock = Lock::take(place, Kind::Create, &settings.id).await?;
+    let made = async {
+        wait_for_others(&lock, progress).await?;
+        let document = make(place, archive, told, settings, ended, progress).await?;
+        // Somebody who took the lock for left over may have removed what it goes by.
+        if !lock.is_held().await? {
+            let reason = "the backup took so long without a sign of life that it was given up";
+            return Err(BackupError::Busy {
+                reason: reason.to_owned(),
+            });
+        }
+        place.put_document(&document).await?;
+        Ok(document)
+    };
+    let made = made.await;
+    let released = lock.release().await;
+    let document = made?;
+    if let Err(error) = released {
+        tracing::warn!(%error, "the lock of a backup that is done was not removed");
+    }
+    Ok(document)
+}
+
+/// Waits until nobody removes backups.
+async fn wait_for_others(lock: &Lock, progress: &Progress) -> Result<(), BackupError> {
+    for _ in 0..WAITS {
+        let others = lock.others().await?;
+        let prunes = others
+            .iter()
+            .any(|other| other.kind == Kind::Prune && !other.left_over);
+        if !prunes {
+            return Ok(());
+        }
+        progress.begin("waiting until backups are removed", 0);
+        tokio::time::sleep(WAIT).await;
+    }
+    Err(BackupError::Busy {
+        reason: "somebody has been removing backups for too long".to_owned(),
+    })
+}
+
+async fn make(
+    place: &Place,
+    archive: &Store,
+    told: Told,
+    settings: &CreateSettings,
+    ended: impl FnOnce() -> Millis,
+    progress: &Progress,
+) -> Result<Document, BackupError> {
+    progress.begin("looking at what there is", 0);
+    let copies = if settings.with_items {
+        place.sums(OBJECTS).await?
+    } else {
+        HashMap::new()
+    };
+    let work = Work {
+        place,
+        archive,
+        settings,
+        progress,
+        copies: Mutex::new(copies),
+        parts: place.sums(PARTS).await?,
+        before: before(place, &told.archive).await?,
+        turns: Semaphore::new(AT_ONCE),
+        damages: Mutex::default(),
+        added: Mutex::default(),
+    };
+    let channels = told.state.channels.iter();
+    let folders: Vec<Vec<String>> = stream::iter(channels.map(|channel| channel.id))
+        .map(async |id: ChannelFolder| archive.folders(&id.name()).await)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+        .map_err(BackupError::Archive)?;
+    let folders: Vec<String> = folders.into_iter().flatten().collect();
+    progress.begin("months", folders.len());
+    let mut months = Vec::new();
+    let mut newest = None;
+    let taking = stream::iter(folders).map(async |folder: String| work.month(&folder).await);
+    let mut taking = std::pin::pin!(taking.buffered(AT_ONCE));
+    while let Some((objects, month)) = taking.try_next().await? {
+        newest = objects
+            .iter()
+            .filter_map(|held| held.newest)
+            .chain(newest)
+            .max();
+        if month.totals.objects > 0 {
+            months.push(month);
+        }
+        progress.step();
+    }
+    let damages = std::mem::take(&mut *work.damages.lock());
+    if !damages.is_empty() && !settings.skip_damaged {
+        return Err(BackupError::ArchiveDamaged(damages));
+    }
+    let mut totals = Totals::default();
+    for month in &months {
+        totals.add(month.totals);
+    }
+    Ok(Document::new(Draft {
+        id: settings.id.clone(),
+        taken: told.now,
+        ended: ended(),
+        hub: told.hub,
+        cluster: told.cluster,
+        archive: told.archive,
+        archived_to: told.archived_to,
+        with_items: settings.with_items,
+        channels: told.state.channels.len() as u64,
+        totals,
+        newest,
+        added: *work.added.lock(),
+        left_out: damages.into_iter().map(|damage| damage.name).collect(),
+        state: work.json("the channels", &told.state).await?,
+        months: work.json("the months", &months).await?,
+    }))
+}
+
+/// The lists of the newest backup of that archive that can be read, by folder.
+async fn before(place: &Place, archive: &str) -> Result<HashMap<String, Month>, BackupError> {
+    for listed in place.list().await?.into_iter().rev() {
+        let Ok(document) = listed.document else {
+            continue;
+        };
+        if document.archive != archive {
+            continue;
+        }
+        match place.months(&document).await {
+            Ok(months) => {
+                let months = months.into_iter();
+                return Ok(months.map(|month| (month.folder.clone(), month)).collect());
+            }
+            // It only saves work.
+            Err(BackupError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(HashMap::new())
+}
+
+/// What came of reading an object.
+enum Taken {
+    /// It is taken up.
+    Up(Held),
+    /// It is damaged.
+    Damaged(Damage),
+    /// It went, or was changed, meanwhile.
+    Gone,
+}
+
+impl Work<'_> {
+    /// Takes up what a month of a channel has.
+    ///
+    /// While it is listed, a roll-up may put an object where the listing has been and take others away where
+    /// it comes next. So a month in which anything is new is listed again, until nothing is.
+    async fn month(&self, folder: &str) -> Result<(Vec<Held>, Month), BackupError> {
+        let mut known = self.known(folder).await?;
+        // With the versions of them that were read.
+        let mut damaged: HashMap<String, String> = HashMap::new();
+        for _ in 0..LISTINGS {
+            let entries = self.archive.entries(folder).await;
+            let mut entries = entries.map_err(BackupError::Archive)?;
+            entries.retain(|entry| damaged.get(&entry.name) != Some(&entry.mark));
+            let (same, other) = compare(entries, &known, |held| self.lacks(held));
+            if other.is_empty() && same.len() == known.len() {
+                let month = self.listed(folder, &same).await?;
+                return Ok((same, month));
+            }
+            known = same.into_iter().map(named).collect();
+            let taking = stream::iter(other).map(async |entry: Entry| {
+                let taken = self.take(&entry).await?;
+                Ok::<_, BackupError>((entry, taken))
+            });
+            let mut taking = std::pin::pin!(taking.buffer_unordered(AT_ONCE));
+            while let Some((entry, taken)) = taking.try_next().await? {
+                match taken {
+                    Taken::Up(held) => {
+                        known.insert(entry.name, held);
+                    }
+                    Taken::Damaged(damage) => {
+                        self.damages.lock().push(damage);
+                        damaged.insert(entry.name, entry.mark);
+                    }
+                    Taken::Gone => {}
+                }
+            }
+        }
+        Err(BackupError::Unsettled {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// What the backup before had of a month.
+    async fn known(&self, folder: &str) -> Result<HashMap<String, Held>, BackupError> {
+        let Some(month) = self.before.get(folder) else {
+            return Ok(HashMap::new());
+        };
+        match self.place.objects(month).await {
+            Ok(objects) => Ok(objects.into_iter().map(named).collect()),
+            // It only saves work.
+            Err(BackupError::Damaged(_)) => Ok(HashMap::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an object is still to be copied.
+    fn lacks(&self, held: &Held) -> bool {
+        self.settings.with_items && self.copies.lock().get(&held.sha256) != Some(&held.size)
+    }
+
+    /// Reads an object, and copies it if that is wanted.
+    async fn take(&self, entry: &Entry) -> Result<Taken, BackupError> {
+        // Those of all months together, for each is held while it is copied.
+        let _turn = self.turns.acquire().await;
+        let name = entry.name.as_str();
+        let found = look(self.archive, name, name, entry.size).await;
+        let (looked, bytes) = match found.map_err(BackupError::Archive)? {
+            Found::Whole(looked, bytes) => (looked, bytes),
+            Found::Missing => return Ok(Taken::Gone),
+            Found::Damaged(_, reason) => {
+                let name = name.to_owned();
+                return Ok(Taken::Damaged(Damage { name, reason }));
+            }
+        };
+        self.progress.read(looked.size);
+        if self.settings.with_items {
+            let known = self.copies.lock().get(&looked.sha256).copied();
+            if known != Some(looked.size) {
+                if !self.copy(name, &looked, bytes, known.is_some()).await? {
+                    return Ok(Taken::Gone);
+                }
+                self.copies.lock().insert(looked.sha256, looked.size);
+            }
+        }
+        let held = Held {
+            name: name.to_owned(),
+            size: looked.size,
+            items: looked.items,
+            newest: looked.newest,
+            sha256: looked.sha256,
+            mark: entry.mark.clone(),
+        };
+        self.added.lock().add(held.totals());
+        Ok(Taken::Up(held))
+    }
+
+    /// Copies an object; says whether it is still what was read.
+    async fn copy(
+        &self,
+        name: &str,
+        looked: &Looked,
+        bytes: Option<Bytes>,
+        instead: bool,
+    ) -> Result<bool, BackupError> {
+        let copy = copy_name(looked.sha256);
+        if let Some(bytes) = bytes {
+            self.place.put(&copy, bytes, instead).await?;
+            return Ok(true);
+        }
+        let from = (self.archive, name, BackupError::Archive as fn(_) -> _);
+        let to = (
+            self.place.store(),
+            copy.as_str(),
+            BackupError::Place as fn(_) -> _,
+        );
+        let copied = copy_by_parts(from, to, looked.sha256).await?;
+        Ok(copied == Some(looked.sha256))
+    }
+
+    /// Puts the list of a month.
+    async fn listed(&self, folder: &str, objects: &[Held]) -> Result<Month, BackupError> {
+        let mut totals = Totals::default();
+        for held in objects {
+            totals.add(held.totals());
+        }
+        let list = self
+            .place
+            .put_part(&list_to_bytes(objects), &self.parts)
+            .await?;
+        Ok(Month {
+            folder: folder.to_owned(),
+            totals,
+            list,
+        })
+    }
+
+    /// Puts a part that is JSON.
+    async fn json(&self, what: &str, value: &impl Serialize) -> Result<PartRef, BackupError> {
+        let plain = serde_json::to_vec(value).map_err(|error| BackupError::Unfit {
+            what: what.to_owned(),
+            unfit: Unfit(error.to_string()),
+        })?;
+        self.place.put_part(&plain, &self.parts).await
+    }
+}
+
+fn named(held: Held) -> (String, Held) {
+    (held.name.clone(), held)
+}
+
+/// Those of the listed objects that are what is known of them, and those that are to be read.
+fn compare(
+    entries: Vec<Entry>,
+    known: &HashMap<String, Held>,
+    lacks: impl Fn(&Held) -> bool,
+) -> (Vec<Held>, Vec<Entry>) {
+    let (mut same, mut other) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let held = known.get(&entry.name);
+        match held.filter(|held| held.size == entry.size && held.mark == entry.mark) {
+            Some(held) if !lacks(held) => same.push(held.clone()),
+            _ => other.push(entry),
+        }
+    }
+    (same, other)
+}
