@@ -16,10 +16,27 @@ use crate::env::Millis;
 use crate::item::{ItemKey, Suffix};
 use crate::spoke::ChannelId;
 
-/// How long a minute and an hour are, in milliseconds.
-pub const MINUTE: i64 = 60_000;
-/// See [`MINUTE`].
-pub const HOUR: i64 = 60 * MINUTE;
+#[cfg(test)]
+pub(crate) const MINUTE: i64 = 60_000;
+#[cfg(test)]
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+
+/// How long a minute is, in milliseconds: the time that an object of many items is of.
+#[cfg(not(feature = "faults"))]
+pub const fn minute_len() -> i64 {
+    60_000
+}
+
+/// How long a minute is, in milliseconds: a test may have shorter ones, to see a day of them.
+#[cfg(feature = "faults")]
+pub fn minute_len() -> i64 {
+    crate::env::faults::minute_millis()
+}
+
+/// How long an hour is, in milliseconds: sixty minutes.
+pub fn hour_len() -> i64 {
+    60 * minute_len()
+}
 
 /// An object of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,8 +65,8 @@ impl Object {
     /// The first time after those.
     pub fn end(&self) -> Millis {
         match self {
-            Self::Hour(start) => start.plus(HOUR),
-            Self::Minute(start) => start.plus(MINUTE),
+            Self::Hour(start) => start.plus(hour_len()),
+            Self::Minute(start) => start.plus(minute_len()),
             Self::Item(key) => key.millis.plus(1),
         }
     }
@@ -60,8 +77,8 @@ impl Object {
         let fields = Fields(self.start());
         // Writing to a string cannot fail.
         let _ = match self {
-            Self::Hour(_) => write!(name, "/{}.hour", fields.of(2)),
-            Self::Minute(_) => write!(name, "/{}.minute", fields.of(4)),
+            Self::Hour(_) => write!(name, "/{}.hour", fields.of(hour_digits())),
+            Self::Minute(_) => write!(name, "/{}.minute", fields.of(minute_digits())),
             Self::Item(key) => write!(name, "/{}-{}.item", fields.of(9), key.suffix),
         };
         name
@@ -134,10 +151,10 @@ pub fn day_of(channel: ChannelId, at: Millis) -> String {
 
 /// A position right before all objects that can have items at or after a time.
 pub fn before(channel: ChannelId, at: Millis) -> String {
-    let hour = at.floor_to(HOUR);
+    let begin = at.floor_to(hour_len());
     // A point sorts before every digit: the hour's own object is the first of the hour's.
-    let mut name = day_of(channel, hour);
-    let _ = write!(name, "/{}", Fields(hour).of(2));
+    let mut name = day_of(channel, begin);
+    let _ = write!(name, "/{}", Fields(begin).of(hour_digits()));
     name
 }
 
@@ -145,7 +162,7 @@ pub fn before(channel: ChannelId, at: Millis) -> String {
 /// time's minute.
 pub fn before_minute(channel: ChannelId, at: Millis) -> String {
     let mut name = day_of(channel, at);
-    let _ = write!(name, "/{}", Fields(at).of(4));
+    let _ = write!(name, "/{}", Fields(at).of(minute_digits()));
     name
 }
 
@@ -155,6 +172,16 @@ pub fn before_items(channel: ChannelId, at: Millis) -> String {
     let mut name = day_of(channel, at);
     let _ = write!(name, "/{}", Fields(at).of(9));
     name
+}
+
+/// How many digits of the time of day say which minute it is: more where minutes are shorter.
+fn minute_digits() -> usize {
+    if minute_len() < 60_000 { 6 } else { 4 }
+}
+
+/// As [`minute_digits`], for the hour.
+fn hour_digits() -> usize {
+    if minute_len() < 60_000 { 4 } else { 2 }
 }
 
 /// The digits of a time of day.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::document::{Document, Held};
 use super::object::Kind;
-use crate::archive::name::{HOUR, Object};
+use crate::archive::name::{Object, hour_len};
 use crate::env::Millis;
 
 /// Which state of the hub is wanted.
@@ -131,7 +131,7 @@ pub fn objects(base: Vec<Held>, later: Vec<Held>, until: Option<Millis>) -> Vec<
     let wanted = |held: &Held| {
         let kind = Kind::of(&held.name).1;
         if let Kind::Items(Object::Minute(start)) = kind
-            && hours.contains(&start.floor_to(HOUR))
+            && hours.contains(&start.floor_to(hour_len()))
         {
             return false;
         }

@@ -42,7 +42,7 @@ use super::read::{QueryError, Reads};
 use super::registry::{Channel, ChannelError, Channels};
 use super::spoke_handle::LocalReplica;
 use super::write::Writes;
-use crate::archive::name::{HOUR, MINUTE};
+use crate::archive::name::{hour_len, minute_len};
 use crate::archive::object::{Damaged, Index};
 use crate::archive::store::{Store, StoreError};
 use crate::cluster::RingView;
@@ -233,7 +233,7 @@ impl Archiver {
     /// # Errors
     /// If that was not kept on disk: what was to be stored must not be.
     pub async fn lower(&self, channel: ChannelId, at: Millis) -> io::Result<Storing> {
-        let minute = at.floor_to(MINUTE);
+        let minute = at.floor_to(minute_len());
         let storing = Storing::begin(&self.progress, channel, minute);
         if self.progress.lock().marked() > minute {
             self.keep(Keep::Lower).await?;
@@ -254,7 +254,7 @@ impl Archiver {
         }
         // What is past the horizon is not known by anybody here.
         let now = self.source.now().min(self.source.horizon());
-        let end = now.minus(self.settings.settle).floor_to(MINUTE);
+        let end = now.minus(self.settings.settle).floor_to(minute_len());
         loop {
             let mut from = {
                 let mut progress = self.progress.lock();
@@ -263,12 +263,12 @@ impl Archiver {
             };
             if from >= end {
                 from = end;
-            } else if end.get() - from.get() > HOUR {
+            } else if end.get() - from.get() > hour_len() {
                 // Far behind, as at the first start: what holds nothing is passed over.
                 let first = self.source.first_held(from).await?;
-                from = first.unwrap_or(end).min(end).floor_to(MINUTE);
+                from = first.unwrap_or(end).min(end).floor_to(minute_len());
             }
-            let to = from.floor_to(HOUR).plus(HOUR).min(end);
+            let to = from.floor_to(hour_len()).plus(hour_len()).min(end);
             self.archive_to(from, to).await;
             self.progress.lock().came_to(to);
             self.keep(Keep::Raise).await?;

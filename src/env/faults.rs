@@ -10,8 +10,8 @@
 //! | `clock_offset_ms` | the wall clock is ahead by so much, or behind |
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::{BootTime, ClockSource, Millis, SystemClock};
@@ -23,6 +23,8 @@ compile_error!(
 
 /// Names the file of faults.
 pub const VARIABLE: &str = "FAULTS_FILE";
+/// How long a minute of the archive is, in milliseconds; it divides a minute. Read once.
+const MINUTE_VARIABLE: &str = "FAULTS_MINUTE_MS";
 /// Stands at the end of the name of the file that says what is in force.
 pub const SEEN: &str = ".seen";
 /// How often the file is read.
@@ -43,6 +45,18 @@ impl ClockSource for FaultyClock {
     fn boot(&self) -> BootTime {
         SystemClock.boot()
     }
+}
+
+/// How long a minute of the archive is, in milliseconds.
+pub(crate) fn minute_millis() -> i64 {
+    static MINUTE: LazyLock<i64> = LazyLock::new(|| {
+        let given = std::env::var(MINUTE_VARIABLE).ok();
+        let given = given.and_then(|text| text.parse().ok());
+        given
+            .filter(|millis| 60_000 % millis == 0 && *millis >= 1000)
+            .unwrap_or(60_000)
+    });
+    *MINUTE
 }
 
 /// The machine's clocks, with the faults of the file if there is to be one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::archive::name::MINUTE;
+use crate::archive::name::minute_len;
 use crate::channel::{Archiver, Channels};
 use crate::env::{BootTime, HubClock, Millis};
 use crate::spoke::{ChannelId, Keeps, Retention};
@@ -57,7 +57,7 @@ impl Retention for Keeping {
         };
         let archived_to = archiver.archived_to();
         let archived_to = self.archived.lock().take(archived_to, self.clock.boot());
-        let old = self.clock.now().minus(self.ttl).floor_to(MINUTE);
+        let old = self.clock.now().minus(self.ttl).floor_to(minute_len());
         archived_to.min(old)
     }
 }

@@ -1,6 +1,6 @@
 //! Walking forward: by the names, in their order.
 
-use super::super::name::{self, HOUR, MINUTE, Object};
+use super::super::name::{self, Object, hour_len, minute_len};
 use super::super::object::GONE_LEN;
 use super::merger::Merger;
 use super::{ArchiveReader, Listed, ReadArchiveError, Wanted};
@@ -57,7 +57,7 @@ impl ArchiveReader {
             after = last;
             // What need not be seen is stepped over.
             let mut steps = Vec::new();
-            if !wanted.singles_from(taken.minus(HOUR)) && taken > Millis::MIN {
+            if !wanted.singles_from(taken.minus(hour_len())) && taken > Millis::MIN {
                 steps.push(at_or_behind(wanted, taken));
             }
             for step in [
@@ -79,9 +79,9 @@ impl ArchiveReader {
 
 /// Right before everything that begins at a time, the end of a minute or an hour.
 fn at_or_behind(wanted: &Wanted, at: Millis) -> String {
-    if at.floor_to(HOUR) == at {
+    if at.floor_to(hour_len()) == at {
         name::before(wanted.channel, at)
     } else {
-        name::before_minute(wanted.channel, at.floor_to(MINUTE))
+        name::before_minute(wanted.channel, at.floor_to(minute_len()))
     }
 }

@@ -1,7 +1,7 @@
 //! Walking backward: names are listed forward only, so from the months that there are to the days of the
 //! last one, and to the end of that day.
 
-use super::super::name::{self, HOUR, MINUTE, Object};
+use super::super::name::{self, Object, hour_len, minute_len};
 use super::super::object::GONE_LEN;
 use super::merger::Merger;
 use super::names::{Page, There, day_of};
@@ -9,7 +9,7 @@ use super::{ArchiveReader, Listed, ReadArchiveError, Wanted};
 use crate::env::Millis;
 use crate::item::ItemKey;
 
-const DAY: i64 = 24 * HOUR;
+const DAY: i64 = 24 * 3_600_000;
 
 /// What was found so far of a walk backward.
 struct Walk<'a> {
@@ -146,8 +146,8 @@ impl ArchiveReader {
         mut there: Vec<There>,
     ) -> Result<Tail, ReadArchiveError> {
         let channel = walk.wanted.channel;
-        let hour = Object::Hour(from.floor_to(HOUR));
-        let minute = Object::Minute(from.floor_to(MINUTE));
+        let hour = Object::Hour(from.floor_to(hour_len()));
+        let minute = Object::Minute(from.floor_to(minute_len()));
         for (object, after) in [
             (minute, name::before_minute(channel, from)),
             (hour, name::before(channel, from)),
@@ -251,7 +251,7 @@ fn groups(there: &[There]) -> Vec<Group<'_>> {
                     None => groups.push(Group {
                         many: None,
                         ones: vec![one],
-                        until: begin.floor_to(MINUTE).plus(MINUTE),
+                        until: begin.floor_to(minute_len()).plus(minute_len()),
                     }),
                 }
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::super::name::{self, HOUR, MINUTE, Object};
+use super::super::name::{self, Object, hour_len, minute_len};
 use super::super::object::{DELETED, Damaged, GONE_LEN, Index};
 use super::super::store::Which;
 use super::known::Known;
@@ -205,11 +205,11 @@ fn held(share: Option<Share>, bytes: Bytes) -> Bytes {
 }
 
 fn hour_of(key: &ItemKey) -> Object {
-    Object::Hour(key.millis.floor_to(HOUR))
+    Object::Hour(key.millis.floor_to(hour_len()))
 }
 
 fn minute_of(key: &ItemKey) -> Object {
-    Object::Minute(key.millis.floor_to(MINUTE))
+    Object::Minute(key.millis.floor_to(minute_len()))
 }
 
 /// An item as Spoke would give it.

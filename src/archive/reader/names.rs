@@ -10,7 +10,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use super::super::name::{self, HOUR, Object};
+use super::super::name::{self, Object, hour_len};
 use super::super::store::{Store, StoreError};
 use crate::env::Millis;
 use crate::spoke::ChannelId;
@@ -56,8 +56,8 @@ impl Page {
         let last = self.there.last()?;
         Some(match last.object {
             // Where an hour's object is no other matters.
-            Object::Hour(start) if start.plus(HOUR) > start => {
-                name::before(channel, start.plus(HOUR))
+            Object::Hour(start) if start.plus(hour_len()) > start => {
+                name::before(channel, start.plus(hour_len()))
             }
             _ => last.name.clone(),
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::archive::name::HOUR;
+use crate::archive::name::hour_len;
 use crate::channel::registry::Channel;
 use crate::env::Millis;
 use crate::spoke::ChannelId;
@@ -52,8 +52,8 @@ pub(super) struct Book {
 impl Book {
     /// A book of a node that has kept how far it came in each: `kept` with hours, `archived_to` with minutes.
     pub(super) fn new(kept: Option<Millis>, archived_to: Millis) -> Self {
-        let began = archived_to.floor_to(HOUR);
-        let from = kept.unwrap_or(began).floor_to(HOUR);
+        let began = archived_to.floor_to(hour_len());
+        let from = kept.unwrap_or(began).floor_to(hour_len());
         Self {
             open: BTreeMap::new(),
             kept: kept.unwrap_or(Millis::new(0)),
@@ -75,7 +75,9 @@ impl Book {
 
     /// A channel has, or may have, minutes in the hour of that time.
     pub(super) fn expect(&mut self, channel: ChannelId, at: Millis) {
-        self.open.entry((at.floor_to(HOUR), channel)).or_default();
+        self.open
+            .entry((at.floor_to(hour_len()), channel))
+            .or_default();
     }
 
     /// The hours to look at now: those of which `is_due` gives the channel; those of which it gives nothing at

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::book::{Entry, Outcome};
 use super::sending::Sending;
 use super::{ArchiveError, Archiver};
-use crate::archive::name::{HOUR, MINUTE, Object, before, channel_of};
+use crate::archive::name::{Object, before, channel_of, hour_len, minute_len};
 use crate::archive::object::{Index, Record, cut, unpack};
 use crate::archive::store::{Created, Which};
 use crate::channel::config::Storage;
@@ -27,7 +27,9 @@ const AT_ONCE: usize = 3;
 const READ_AT_ONCE: usize = 8;
 /// For how long an hour is over before its minutes are put together, in milliseconds: others may still be
 /// about to write some.
-const AFTER: i64 = 2 * MINUTE;
+fn after() -> i64 {
+    2 * minute_len()
+}
 /// How many times it is looked for what is missing of an hour, until it stays in minutes.
 const TRIES: u32 = 20;
 /// An hour with more records stays in minutes, so that its index is read in no time; and one with more
@@ -62,20 +64,20 @@ impl Archiver {
     /// If how far it has come was not kept.
     pub async fn roll_up(&self) -> Result<(), ArchiveError> {
         self.expect_of_last_run();
-        let reached = self.progress.lock().reached().floor_to(HOUR);
+        let reached = self.progress.lock().reached().floor_to(hour_len());
         let (now, since) = (self.source.now(), Instant::now());
         let due = self.book.lock().due(since, |channel, hour| {
             let Some(channel) = self.source.channel(channel) else {
                 // Its folder goes as a whole.
                 return None;
             };
-            let end = hour.plus(HOUR);
+            let end = hour.plus(hour_len());
             let place = self.source.place(&channel, end);
             let place = i64::try_from(place).unwrap_or(i64::MAX);
             // Whoever comes after the first sees whether it is done: its minutes are gone by then.
             let pause = i64::try_from(self.settings.rollup_pause.as_millis()).unwrap_or(i64::MAX);
             let turn = self.settings.takeover.saturating_add(pause);
-            let from = end.plus(self.settings.settle + AFTER);
+            let from = end.plus(self.settings.settle + after());
             let from = from.plus(turn.saturating_mul(place));
             let archived = self.progress.lock().reached_by(channel.id) >= end;
             Some((now >= from && archived).then_some(channel))
@@ -107,11 +109,11 @@ impl Archiver {
         let channels = self.source.channels();
         while hour < end {
             for channel in &channels {
-                if self.source.is_replica(channel, hour.plus(HOUR)) {
+                if self.source.is_replica(channel, hour.plus(hour_len())) {
                     self.book.lock().expect(channel.id, hour);
                 }
             }
-            hour = hour.plus(HOUR);
+            hour = hour.plus(hour_len());
         }
     }
 
@@ -147,7 +149,7 @@ impl Archiver {
             let floor = self.source.floor(channel);
             let records: u64 = parts.iter().map(|part| part.index.footer().records).sum();
             let bytes: u64 = parts.iter().map(|part| part.index.footer().index_at).sum();
-            if floor.millis >= hour.plus(HOUR) || records > RECORDS_MAX || bytes > BYTES_MAX {
+            if floor.millis >= hour.plus(hour_len()) || records > RECORDS_MAX || bytes > BYTES_MAX {
                 return Ok(Outcome::Done);
             }
             if !self.is_whole(channel, hour, &parts).await? {
@@ -188,7 +190,7 @@ impl Archiver {
                 let Ok((_, object)) = Object::parse(name) else {
                     continue;
                 };
-                if object.start() >= hour.plus(HOUR) {
+                if object.start() >= hour.plus(hour_len()) {
                     return Ok(there);
                 }
                 match object {
@@ -205,10 +207,10 @@ impl Archiver {
                 .ok()
                 .and_then(|(_, object)| match object {
                     Object::Hour(_) | Object::Minute(_) => None,
-                    other => Some(other.start().floor_to(MINUTE).plus(MINUTE)),
+                    other => Some(other.start().floor_to(minute_len()).plus(minute_len())),
                 });
             at = match next {
-                Some(next) if next >= hour.plus(HOUR) => return Ok(there),
+                Some(next) if next >= hour.plus(hour_len()) => return Ok(there),
                 Some(next) => crate::archive::name::before_minute(channel, next).max(last.clone()),
                 None => last.clone(),
             };
@@ -240,7 +242,7 @@ impl Archiver {
         } else {
             (self.index(&name).await?.ok_or_else(missing)?, None)
         };
-        let (from, to) = (minute, minute.plus(MINUTE));
+        let (from, to) = (minute, minute.plus(minute_len()));
         let is_inside = |record: Record<'_>| (from..to).contains(&record.key.millis);
         let strange = index.channel() != channel.id || !index.records().all(is_inside);
         if strange {
@@ -258,7 +260,10 @@ impl Archiver {
         hour: Millis,
         parts: &[Part],
     ) -> Result<bool, ArchiveError> {
-        let keys = self.source.keys(channel, hour, hour.plus(HOUR)).await?;
+        let keys = self
+            .source
+            .keys(channel, hour, hour.plus(hour_len()))
+            .await?;
         let holds = |key: &ItemKey| parts.iter().any(|part| part.index.find(key).is_some());
         Ok(keys.iter().all(holds))
     }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::progress::{Due, Stopped};
 use super::sending::{Made, Sending};
 use super::{ArchiveError, Archiver};
-use crate::archive::name::{HOUR, MINUTE, Object};
+use crate::archive::name::{Object, hour_len, minute_len};
 use crate::archive::object::{Index, Record};
 use crate::archive::store::Created;
 use crate::channel::config::Storage;
@@ -133,7 +133,7 @@ impl Archiver {
         let Some(channel) = self.source.channel(channel.id) else {
             return Ok(Settled::Found);
         };
-        let (end, now) = (minute.plus(MINUTE), self.source.now());
+        let (end, now) = (minute.plus(minute_len()), self.source.now());
         let due = end.plus(self.settings.settle);
         let place = self.source.place(&channel, end);
         let part = part(place, now, due, walk.waiting, self.settings.takeover);
@@ -203,7 +203,7 @@ impl Archiver {
         minute: Millis,
         walk: &mut Walk,
     ) -> Result<Option<Found>, ArchiveError> {
-        let hour = minute.floor_to(HOUR);
+        let hour = minute.floor_to(hour_len());
         let name = Object::Hour(hour).name(channel.id);
         if let Some((at, index)) = &walk.hour
             && *at == hour
@@ -219,7 +219,7 @@ impl Archiver {
             }));
         }
         // Nobody puts minutes together before their hour is over by its own clock.
-        if self.source.now() < hour.plus(HOUR).minus(MINUTE) {
+        if self.source.now() < hour.plus(hour_len()).minus(minute_len()) {
             return Ok(None);
         }
         let Some(index) = self.index(&name).await? else {
@@ -339,7 +339,7 @@ fn compare(index: &Index, minute: Millis, keys: &[ItemKey]) -> (Option<ItemKey>,
     let wanted: HashSet<&ItemKey> = keys.iter().collect();
     let lacking = keys.iter().find(|key| index.find(key).is_none()).copied();
     let from = ItemKey::first_of(minute);
-    let to = ItemKey::first_of(minute.plus(MINUTE));
+    let to = ItemKey::first_of(minute.plus(minute_len()));
     let found = index.between(&from, &to);
     let mut found = found.map(|record| record.key);
     (lacking, found.find(|key| !wanted.contains(key)))
@@ -372,6 +372,7 @@ pub(super) async fn payload(record: StoredItem) -> Result<Bytes, ArchiveError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::name::MINUTE;
     use crate::archive::object::ObjectWriter;
     use crate::item::Suffix;
     use crate::spoke::ChannelId;

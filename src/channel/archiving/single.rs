@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::minute::{Part, READ_AT_ONCE, Settled, payload};
 use super::sending::Sending;
 use super::{ArchiveError, Archiver};
-use crate::archive::name::{MINUTE, Object, day_of};
+use crate::archive::name::{Object, day_of, minute_len};
 use crate::archive::object::DELETED;
 use crate::archive::store::Created;
 use crate::channel::registry::Channel;
@@ -87,7 +87,9 @@ impl Archiver {
             let names = self.store.names(&folder, &at, NAMES).await?;
             for name in &names.names {
                 match Object::parse(name) {
-                    Ok((_, object)) if object.start() >= minute.plus(MINUTE) => return Ok(items),
+                    Ok((_, object)) if object.start() >= minute.plus(minute_len()) => {
+                        return Ok(items);
+                    }
                     Ok((_, Object::Item(key))) => {
                         items.insert(key);
                     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::ArchiverParts;
-use crate::archive::name::MINUTE;
+use crate::archive::name::minute_len;
 use crate::channel::read::{Epoch, Query, QueryError};
 use crate::channel::registry::{Channel, ChannelError};
 use crate::env::Millis;
@@ -183,12 +183,12 @@ impl Source for ArchiverParts {
         let mut minutes = Vec::new();
         let mut at = from;
         while let Some(first) = replica.first_held(channel, at).await? {
-            let minute = first.floor_to(MINUTE);
+            let minute = first.floor_to(minute_len());
             if minute >= to {
                 break;
             }
             minutes.push(minute);
-            at = minute.plus(MINUTE);
+            at = minute.plus(minute_len());
         }
         Ok(minutes)
     }

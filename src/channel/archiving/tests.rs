@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::archive::name::Object;
+use crate::archive::name::{HOUR, MINUTE};
 use crate::archive::object::Record;
 use crate::archive::store::Which;
 use crate::archive::store::watched::{Watch, watched};
