@@ -2,15 +2,15 @@
 //!
 //! Read from the objects themselves, and not by the code that serves them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::BackupError;
 use super::object::Kind;
-use crate::archive::name::{Object, hour_len};
-use crate::archive::object::{Index, Record};
+use crate::archive::name::{HOUR, Object};
+use crate::archive::object::{DELETED, Index, Record};
 use crate::archive::reader;
 use crate::archive::store::Store;
 use crate::env::Millis;
@@ -37,30 +37,27 @@ pub async fn items_of(archive: &Store, folder: &str) -> Result<Vec<Expected>, Ba
     let names = archive.all_names(folder).await;
     let names = names.map_err(BackupError::Archive)?;
     let mut hours: HashSet<Millis> = HashSet::new();
-    let mut gone: BTreeSet<String> = BTreeSet::new();
     for name in &names {
-        match Kind::of(name).1 {
-            Kind::Items(Object::Hour(start)) => drop(hours.insert(start)),
-            Kind::Gone(_) => {
-                let item = name.strip_suffix(".gone").unwrap_or(name);
-                gone.insert(format!("{item}.item"));
-            }
-            _ => {}
+        if let Kind::Items(Object::Hour(start)) = Kind::of(name).1 {
+            hours.insert(start);
         }
     }
     let mut items: BTreeMap<ItemKey, Expected> = BTreeMap::new();
+    let mut deleted: Vec<ItemKey> = Vec::new();
     for name in &names {
-        let (channel, kind) = Kind::of(name);
-        let (Some(channel), Kind::Items(object)) = (channel, kind) else {
+        let Kind::Items(object) = Kind::of(name).1 else {
             continue;
         };
-        if matches!(object, Object::Minute(start) if hours.contains(&start.floor_to(hour_len()))) {
+        if matches!(object, Object::Minute(start) if hours.contains(&start.floor_to(HOUR))) {
             continue;
         }
-        for item in items_in(archive, name).await? {
-            if gone.contains(&Object::Item(item.key).name(channel)) {
-                continue;
+        let Some(found) = items_in(archive, name).await? else {
+            if let Object::Item(key) = object {
+                deleted.push(key);
             }
+            continue;
+        };
+        for item in found {
             // An item with an object of its own is what that says.
             if matches!(object, Object::Item(_)) {
                 items.insert(item.key, item);
@@ -69,19 +66,25 @@ pub async fn items_of(archive: &Store, folder: &str) -> Result<Vec<Expected>, Ba
             }
         }
     }
+    for key in deleted {
+        items.remove(&key);
+    }
     Ok(items.into_values().collect())
 }
 
-async fn items_in(archive: &Store, name: &str) -> Result<Vec<Expected>, BackupError> {
+/// What is in an object; `None` if it says that its item was deleted.
+async fn items_in(archive: &Store, name: &str) -> Result<Option<Vec<Expected>>, BackupError> {
     let damaged = |reason: String| {
         let name = name.to_owned();
         BackupError::ArchiveDamaged(vec![super::Damage { name, reason }])
     };
     let index = reader::index(archive, name).await;
     let index = index.map_err(BackupError::Archive)?;
-    let index: Index = index
-        .ok_or_else(|| damaged("it is missing".to_owned()))?
-        .map_err(|error| damaged(error.0.to_owned()))?;
+    let index: Index = match index.ok_or_else(|| damaged("it is missing".to_owned()))? {
+        Ok(index) => index,
+        Err(DELETED) => return Ok(None),
+        Err(error) => return Err(damaged(error.0.to_owned())),
+    };
     let mut items = Vec::with_capacity(index.records().len());
     for record in index.records() {
         if !record.key.is_bulk() {
@@ -105,7 +108,7 @@ async fn items_in(archive: &Store, name: &str) -> Result<Vec<Expected>, BackupEr
             });
         }
     }
-    Ok(items)
+    Ok(Some(items))
 }
 
 fn kind_of(kind: &ContentType) -> String {

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::error::BackupError;
 use super::sum::{Sum, Summing};
 use crate::archive::name::Object;
-use crate::archive::object::{Damaged, FOOTER_LEN, Footer, Index};
+use crate::archive::object::{Damaged, FOOTER_LEN, Footer, GONE_LEN, Index, gone};
 use crate::archive::store::{Store, StoreError, Which};
 use crate::env::Millis;
 use crate::spoke::ChannelId;
@@ -19,40 +19,36 @@ const PART: u64 = 8 << 20;
 /// What the name of an object says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It holds items: those of an hour, of a minute, or one.
+    /// It holds items: those of an hour, of a minute, or one; or it says that the one was deleted.
     Items(Object),
-    /// It says that the item of that time was deleted.
-    Gone(Millis),
     /// It is none of the archive's.
     Other,
 }
 
-/// The ending of an object that says that an item was deleted.
-const GONE: &str = ".gone";
-
 impl Kind {
     /// What a name says; the channel is that of its folder.
     pub(super) fn of(name: &str) -> (Option<ChannelId>, Self) {
-        let item = name.strip_suffix(GONE).map(|rest| format!("{rest}.item"));
-        let parsed = Object::parse(item.as_deref().unwrap_or(name));
-        match (parsed, item) {
-            (Ok((channel, object)), None) => (Some(channel), Self::Items(object)),
-            (Ok((channel, object)), Some(_)) => (Some(channel), Self::Gone(object.start())),
-            (Err(_), _) => (None, Self::Other),
+        match Object::parse(name) {
+            Ok((channel, object)) => (Some(channel), Self::Items(object)),
+            Err(_) => (None, Self::Other),
         }
     }
 
     /// Whether what it says may change while its name stays: of an item, which historical channels
     /// write again, or take away.
     pub(super) fn may_change(self) -> bool {
-        matches!(self, Self::Items(Object::Item(_)) | Self::Gone(_))
+        matches!(self, Self::Items(Object::Item(_)))
+    }
+
+    /// Whether an object of that kind and length says that its item was deleted.
+    pub(super) fn says_deleted(self, size: u64) -> bool {
+        self.may_change() && size == GONE_LEN as u64
     }
 
     /// The first time that it can be about.
     pub(super) fn start(self) -> Option<Millis> {
         match self {
             Self::Items(object) => Some(object.start()),
-            Self::Gone(at) => Some(at),
             Self::Other => None,
         }
     }
@@ -128,7 +124,12 @@ fn facts(
     channel: Option<ChannelId>,
     kind: Kind,
 ) -> Result<(u64, Option<Millis>), Damaged> {
-    if !matches!(kind, Kind::Items(_)) {
+    let Kind::Items(object) = kind else {
+        return Ok((0, None));
+    };
+    // What stands in the place of an item that was deleted is known by all of its bytes.
+    let deleted = channel.map(gone);
+    if matches!(object, Object::Item(_)) && deleted.is_some_and(|deleted| deleted == bytes) {
         return Ok((0, None));
     }
     of_index(&Index::of_object(bytes)?, channel)
@@ -317,12 +318,12 @@ mod tests {
         let at = Millis::parse_iso("2026-11-22T01:02:03.456Z").unwrap();
         let channel = Some(ChannelId(0x1f));
         let of = |text: &str| Kind::of(&format!("000000000000001f/2026-11/22/{text}"));
-        assert_eq!(of("010203456-a.gone"), (channel, Kind::Gone(at)));
-        assert!(of("010203456-a.gone").1.may_change());
-        assert!(of("010203456-a.item").1.may_change());
+        let item = of("010203456-a.item");
+        assert_eq!((item.0, item.1.start()), (channel, Some(at)));
+        assert!(item.1.may_change() && item.1.says_deleted(20) && !item.1.says_deleted(200));
+        assert!(!of("0102.minute").1.says_deleted(20));
         assert!(!of("0102.minute").1.may_change());
         assert_eq!(of("0102.minute").1.start(), Some(at.floor_to(60_000)));
-        assert_eq!(of("0102.gone"), (None, Kind::Other));
         assert_eq!(of("x"), (None, Kind::Other));
     }
 
@@ -366,6 +367,23 @@ mod tests {
             store.replace("bad", object(2, 3)).await.unwrap();
             assert!(matches!(look("bad").await, Found::Damaged(..)));
         }
+    }
+
+    #[tokio::test]
+    async fn what_says_that_an_item_was_deleted_is_no_damage() {
+        let store = Store::in_memory();
+        let item = "0000000000000001/1970-01/01/000000001-a.item";
+        let said = gone(ChannelId(1));
+        store.create("gone", said.clone()).await.unwrap();
+        store.create("other", gone(ChannelId(2))).await.unwrap();
+        let look = async |name: &str, named: &str| look(&store, name, named, 20).await.unwrap();
+        let Found::Whole(looked, _) = look("gone", item).await else {
+            panic!("it is none");
+        };
+        assert_eq!((looked.items, looked.newest), (0, None));
+        assert_eq!(looked.sha256, Sum::of(&said));
+        assert!(matches!(look("other", item).await, Found::Damaged(..)));
+        assert!(matches!(look("gone", NAMED).await, Found::Damaged(..)));
     }
 
     #[tokio::test]

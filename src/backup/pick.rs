@@ -111,7 +111,7 @@ pub struct Job {
 pub fn objects(base: Vec<Held>, later: Vec<Held>, until: Option<Millis>) -> Vec<Job> {
     let mut all: BTreeMap<String, Held> = BTreeMap::new();
     for held in later {
-        if !matches!(Kind::of(&held.name).1, Kind::Gone(_)) {
+        if !Kind::of(&held.name).1.says_deleted(held.size) {
             all.insert(held.name.clone(), held);
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     fn held(name: &str, newest: Option<Millis>, version: u8) -> Held {
         Held {
             name: format!("000000000000001f/1970-01/01/{name}"),
-            size: 1,
+            size: if newest.is_some() { 1 } else { 20 },
             items: 1,
             newest,
             sha256: Sum::of(&[version]),
@@ -222,12 +222,13 @@ mod tests {
         let base = vec![
             held("0000.minute", Some(at(0)), 1),
             held("000000001-a.item", Some(Millis::new(1)), 1),
-            held("000000002-b.gone", None, 1),
+            held("000000002-b.item", None, 1),
         ];
         let later = vec![
             held("00.hour", Some(at(59)), 2),
             held("000000001-a.item", Some(Millis::new(1)), 2),
-            held("000000003-c.gone", None, 2),
+            held("000000002-b.item", Some(Millis::new(2)), 2),
+            held("000000003-c.item", None, 2),
             held("000000004-d.item", Some(Millis::new(4)), 2),
             held("0100.minute", Some(at(60)), 2),
         ];
@@ -247,7 +248,7 @@ mod tests {
             [
                 ("00.hour", false, Some(at(30))),
                 ("000000001-a.item", true, None),
-                ("000000002-b.gone", true, None),
+                ("000000002-b.item", true, None),
                 ("000000004-d.item", false, None),
             ]
         );

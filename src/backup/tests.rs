@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::place::{OBJECTS, PARTS};
 use super::*;
 use crate::archive::name::{MINUTE, Object};
-use crate::archive::object::ObjectWriter;
+use crate::archive::object::{ObjectWriter, gone};
 use crate::archive::store::{Store, Which};
 use crate::cluster::EmbeddedCoordination;
 use crate::env::{HubClock, ManualClock, Millis};
@@ -294,6 +294,19 @@ async fn a_time_is_put_together_from_the_backups_around_it() {
         early.to_string().contains("the oldest one is of"),
         "{early}"
     );
+}
+
+#[tokio::test]
+async fn what_was_deleted_stays_deleted() {
+    let world = World::new();
+    world.minute(0, &[1, 2]).await;
+    let name = Object::Item(key(2)).name(CHANNEL);
+    world.archive.create(&name, gone(CHANNEL)).await.unwrap();
+    let document = world.make("a", 1, true).await.unwrap();
+    assert_eq!((document.totals.objects, document.totals.items), (2, 2));
+    let hub = NewHub::new();
+    hub.restore(&world, Wanted::Newest).await.unwrap();
+    assert_eq!(hub.times().await, [1]);
 }
 
 /// What can happen to an object of a place.
