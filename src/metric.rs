@@ -3,11 +3,11 @@
 //! Names are `hub_<noun>_<unit>[_total]`, units are seconds and bytes, and labels come from closed
 //! sets: never a channel.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use metrics::{
     Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
@@ -204,6 +204,24 @@ pub struct Levels {
     pub ready: bool,
 }
 
+/// What the archive was asked by a kind of request, since the process started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ArchiveAsked {
+    /// How many times.
+    pub requests: u64,
+    /// How many of these failed.
+    pub failed: u64,
+    /// The bytes of objects that were sent or came.
+    pub bytes: u64,
+}
+
+static ARCHIVE_ASKED: Mutex<BTreeMap<&'static str, ArchiveAsked>> = Mutex::new(BTreeMap::new());
+
+/// What the archive was asked since the process started, by kind.
+pub fn archive_asked() -> BTreeMap<&'static str, ArchiveAsked> {
+    ARCHIVE_ASKED.lock().clone()
+}
+
 /// The archive's store was asked for something, with so many requests.
 pub fn archive_request(
     kind: &'static str,
@@ -213,6 +231,15 @@ pub fn archive_request(
     bytes: u64,
 ) {
     counter!("hub_archive_requests_total", "kind" => kind, "result" => result).increment(requests);
+    {
+        let mut asked = ARCHIVE_ASKED.lock();
+        let asked = asked.entry(kind).or_default();
+        asked.requests += requests;
+        asked.bytes += bytes;
+        if result != "ok" {
+            asked.failed += requests;
+        }
+    }
     counter!("hub_archive_bytes_total", "kind" => kind).increment(bytes);
     histogram!("hub_archive_request_seconds", "kind" => kind).record(took);
 }

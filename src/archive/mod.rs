@@ -7,4 +7,5 @@
 pub mod name;
 pub mod object;
 pub mod reader;
+pub mod stats;
 pub mod store;

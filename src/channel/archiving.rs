@@ -44,6 +44,7 @@ use super::spoke_handle::LocalReplica;
 use super::write::Writes;
 use crate::archive::name::{hour_len, minute_len};
 use crate::archive::object::{Damaged, Index};
+use crate::archive::stats::{self, Survey};
 use crate::archive::store::{Store, StoreError};
 use crate::cluster::RingView;
 use crate::env::{HubClock, Millis, replace_file};
@@ -212,6 +213,27 @@ impl Archiver {
             lagging: progress.lagging(),
             advice,
         }
+    }
+
+    /// Where the archive is.
+    pub fn url(&self) -> &str {
+        &self.settings.url
+    }
+
+    /// What the archive holds of a channel, or of all of them: a request for each thousand objects.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn survey(&self, channel: Option<ChannelId>) -> Result<Survey, StoreError> {
+        stats::survey(&self.store, channel).await
+    }
+
+    /// How many items it holds of a channel, at a request or so for each object; `None` if they are too many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn items(&self, channel: ChannelId) -> Result<Option<u64>, StoreError> {
+        stats::items(&self.store, channel).await
     }
 
     /// What is odd about an archive in a folder of one machine that several share.

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use reqwest::Url;
 
 use super::address::parse_base;
+use super::archive::{self, ArchiveArgs};
 use super::backup::args::{self as backup, BackupArgs};
 use super::exit;
 use super::operator::{self, ClusterArgs, RingArgs};
@@ -86,6 +87,9 @@ pub enum ClientCommand {
     /// See which nodes hold what: the rings of a cluster
     #[command(after_long_help = operator::RING_EXAMPLES)]
     Ring(RingArgs),
+    /// See what the archive takes
+    #[command(after_long_help = archive::EXAMPLES)]
+    Archive(ArchiveArgs),
     /// Back up a hub, and restore one
     #[command(after_long_help = backup::EXAMPLES)]
     Backup(BackupArgs),

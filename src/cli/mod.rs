@@ -4,6 +4,7 @@
 //! output, everything else to standard error, and [`exit::Exit`] lists the exit codes.
 
 pub mod address;
+pub mod archive;
 pub mod args;
 pub mod backup;
 pub mod channel;
@@ -110,6 +111,7 @@ pub async fn dispatch(
         ClientCommand::Load(command) => load::run(command, client, out).await,
         ClientCommand::Cluster(args) => cluster::run(args, out).await,
         ClientCommand::Ring(args) => ring::run(args, out).await,
+        ClientCommand::Archive(args) => archive::run(args, out).await,
         ClientCommand::Backup(args) => backup::run(args, out).await,
     }
 }

@@ -128,7 +128,7 @@ fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, RouteError> {
         },
         [
             "internal",
-            "channel" | "max-items" | "traces" | "shutdown",
+            "archive" | "channel" | "max-items" | "traces" | "shutdown",
             ..,
         ]
         | ["internal", "time", "local" | "remote"]

@@ -49,6 +49,7 @@ impl Node {
                 self.stale(*minutes, owner.as_deref(), call.base).await
             }
             OnNode::MaxItems { channel } => self.max_items(channel).await,
+            OnNode::Archive { channel } => self.archive_page(channel.as_deref(), call).await,
             OnNode::Traces => self.traces(),
             OnNode::Shutdown => self.shutdown_page(call.base).await,
             OnNode::Leave => self.leave(call).await,

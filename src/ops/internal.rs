@@ -180,6 +180,7 @@ fn index(base: &BaseUri) -> Value {
         "health": link("internal/health", "the health of every node"),
         "cluster": link("internal/cluster", "the cluster as this node sees it"),
         "rings": link("internal/rings", "the rings, and who is away"),
+        "archive": link("internal/archive", "what the archive holds"),
         "backup": link("internal/backup", "what a backup holds of the channels and the rings"),
         "time": link("internal/time", "the hub's clock"),
         "channel": link("internal/channel", "what can be asked of all channels"),

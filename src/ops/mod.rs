@@ -2,6 +2,7 @@
 //! administrators may do.
 
 mod admin;
+mod archive;
 mod backup;
 mod channels;
 mod checks;

@@ -72,7 +72,7 @@ impl Archiver {
                 return None;
             };
             let end = hour.plus(hour_len());
-            let place = self.source.place(&channel, end);
+            let place = self.source.place(&channel, hour, end);
             let place = i64::try_from(place).unwrap_or(i64::MAX);
             // Whoever comes after the first sees whether it is done: its minutes are gone by then.
             let pause = i64::try_from(self.settings.rollup_pause.as_millis()).unwrap_or(i64::MAX);
@@ -196,7 +196,7 @@ impl Archiver {
                 match object {
                     Object::Hour(_) => there.hour = true,
                     Object::Minute(minute) => there.minutes.push(minute),
-                    _ => {}
+                    Object::Item(_) => {}
                 }
             }
             let Some(last) = names.names.last().filter(|_| names.more) else {
@@ -207,7 +207,9 @@ impl Archiver {
                 .ok()
                 .and_then(|(_, object)| match object {
                     Object::Hour(_) | Object::Minute(_) => None,
-                    other => Some(other.start().floor_to(minute_len()).plus(minute_len())),
+                    item @ Object::Item(_) => {
+                        Some(item.start().floor_to(minute_len()).plus(minute_len()))
+                    }
                 });
             at = match next {
                 Some(next) if next >= hour.plus(hour_len()) => return Ok(there),
@@ -360,7 +362,7 @@ impl Archiver {
                 .await
                 .map_err(io::Error::other)?
                 .map_err(damaged)?;
-            for record in block.iter() {
+            for record in *block {
                 let payload = cut(record, &plain).map_err(damaged)?;
                 let kind = record.content_type.map(str::to_owned);
                 sending.push(record.key, kind, payload).await?;

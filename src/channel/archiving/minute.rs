@@ -135,7 +135,7 @@ impl Archiver {
         };
         let (end, now) = (minute.plus(minute_len()), self.source.now());
         let due = end.plus(self.settings.settle);
-        let place = self.source.place(&channel, end);
+        let place = self.source.place(&channel, minute, end);
         let part = part(place, now, due, walk.waiting, self.settings.takeover);
         if part == Part::Leaves {
             return Ok(Settled::Waits);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hub_ring::Member;
 
 use super::ArchiverParts;
 use crate::archive::name::minute_len;
@@ -37,9 +38,9 @@ pub(super) trait Source: Send + Sync {
     /// The lowest record of which a channel lists anything.
     fn floor(&self, channel: &Channel) -> ItemKey;
 
-    /// The place of this node among those that are to write a channel's items of a time: 0 if it is the first
-    /// that is there.
-    fn place(&self, channel: &Channel, at: Millis) -> usize;
+    /// The place of this node among those that are to write a channel's items between two times: 0 if it is
+    /// the first that is there. No two have the same one otherwise.
+    fn place(&self, channel: &Channel, from: Millis, to: Millis) -> usize;
 
     /// Whether this node is one of those that hold a channel's items of a time.
     fn is_replica(&self, channel: &Channel, at: Millis) -> bool;
@@ -89,6 +90,16 @@ pub(super) trait Source: Send + Sync {
     async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError>;
 }
 
+/// The place of a member that is not the first live one of a replica set. Those of the ring before may hold
+/// what nobody of this one does: they come after it.
+fn place_in(own: &Member, set: &[Member], before: &[Member]) -> usize {
+    let position = |set: &[Member]| set.iter().position(|member| member == own);
+    let place = position(set)
+        .or_else(|| position(before).map(|at| set.len() + at))
+        .unwrap_or(set.len() + before.len());
+    place.max(1)
+}
+
 fn closed() -> ReadError {
     ReadError::Closed {
         reason: "the store is not open".to_owned(),
@@ -122,14 +133,16 @@ impl Source for ArchiverParts {
         self.channels.floor(channel).record_floor()
     }
 
-    fn place(&self, channel: &Channel, at: Millis) -> usize {
-        if self.writes.leads_at(channel, at) {
+    fn place(&self, channel: &Channel, from: Millis, to: Millis) -> usize {
+        if self.writes.leads_at(channel, to) {
             return 0;
         }
-        let set = self.view.replica_set(channel.config.name.key(), at);
-        let own = set.iter().position(|member| member == self.view.own());
-        // What the ring before had to hold comes last.
-        own.unwrap_or(set.len()).max(1)
+        let name = channel.config.name.key();
+        let (set, before) = (
+            self.view.replica_set(name, to),
+            self.view.replica_set(name, from),
+        );
+        place_in(self.view.own(), &set, &before)
     }
 
     fn is_replica(&self, channel: &Channel, at: Millis) -> bool {
@@ -231,5 +244,22 @@ impl Source for ArchiverParts {
     async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError> {
         let replica = self.local.get().ok_or_else(closed)?;
         replica.get(channel, key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_members_have_the_same_place() {
+        let member = |name: &&str| Member::new(*name).unwrap();
+        let set: Vec<Member> = ["a", "b", "c"].iter().map(member).collect();
+        let before: Vec<Member> = ["d", "b", "e"].iter().map(member).collect();
+        for (own, place) in [("b", 1), ("c", 2), ("d", 3), ("e", 5), ("f", 6)] {
+            assert_eq!(place_in(&member(&own), &set, &before), place, "{own}");
+        }
+        // The first one, where it is not the first that is there.
+        assert_eq!(place_in(&member(&"a"), &set, &before), 1);
     }
 }

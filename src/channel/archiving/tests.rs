@@ -265,16 +265,16 @@ impl Source for Node {
         retention::floor(channel, self.world.now()).record_floor()
     }
 
-    fn place(&self, _channel: &Channel, _at: Millis) -> usize {
+    fn place(&self, _channel: &Channel, _from: Millis, _to: Millis) -> usize {
         self.place.load(Ordering::SeqCst)
     }
 
     fn is_replica(&self, channel: &Channel, at: Millis) -> bool {
-        self.place(channel, at) < 3
+        self.place(channel, at, at) < 3
     }
 
     fn leads(&self, channel: &Channel) -> bool {
-        self.place(channel, self.world.now()) == 0
+        self.place(channel, self.world.now(), self.world.now()) == 0
     }
 
     fn is_first(&self) -> bool {

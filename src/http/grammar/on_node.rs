@@ -38,6 +38,11 @@ pub enum OnNode<'a> {
         /// Which channel.
         channel: Cow<'a, str>,
     },
+    /// `GET /archive[/{channel}]`: what the archive holds.
+    Archive {
+        /// Of that channel only.
+        channel: Option<Cow<'a, str>>,
+    },
     /// `GET /traces`: what requests are and were served.
     Traces,
     /// `GET /shutdown`: who is about to leave.
@@ -62,6 +67,8 @@ impl OnNode<'_> {
             Self::DeleteChannel { .. } => "internal_channel_delete",
             Self::Stale { .. } => "internal_channel_stale",
             Self::MaxItems { .. } => "internal_max_items",
+            Self::Archive { channel: None } => "internal_archive",
+            Self::Archive { channel: Some(_) } => "internal_archive_channel",
             Self::Traces => "internal_traces",
             Self::Shutdown => "internal_shutdown",
             Self::Leave => "internal_shutdown_leave",
@@ -106,6 +113,12 @@ pub(super) fn find<'a>(
             OnNode::MaxItems { channel }
         }
         ["internal", "max-items", _] => return not(PATCH),
+        ["internal", "archive"] => read(method, OnNode::Archive { channel: None })?,
+        ["internal", "archive", _] => {
+            let [_, _, channel, ..] = segments;
+            let channel = Some(channel);
+            read(method, OnNode::Archive { channel })?
+        }
         ["internal", "traces"] => read(method, OnNode::Traces)?,
         ["internal", "shutdown"] if is_read => OnNode::Shutdown,
         ["internal", "shutdown"] if *method == Method::POST => OnNode::Leave,
@@ -172,6 +185,19 @@ mod tests {
             (
                 "/internal/max-items/a-b",
                 &[("PATCH", OnNode::MaxItems { channel: channel() })],
+            ),
+            (
+                "/internal/archive",
+                &[("GET", OnNode::Archive { channel: None })],
+            ),
+            (
+                "/internal/archive/CHANNEL",
+                &[(
+                    "GET",
+                    OnNode::Archive {
+                        channel: Some(channel()),
+                    },
+                )],
             ),
             ("/internal/traces", &[("GET", OnNode::Traces)]),
             (

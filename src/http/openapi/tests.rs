@@ -165,6 +165,8 @@ documented! {
     node!(OnNode::Stale { owner: None, .. }) => GET "/internal/channel/stale/{minutes}";
     node!(OnNode::Stale { owner: Some(_), .. }) => GET "/internal/channel/stale/{minutes}/{owner}";
     node!(OnNode::MaxItems { .. }) => PATCH "/internal/max-items/{channel}";
+    node!(OnNode::Archive { channel: None }) => GET "/internal/archive";
+    node!(OnNode::Archive { channel: Some(_) }) => GET "/internal/archive/{channel}";
     node!(OnNode::Traces) => GET "/internal/traces";
     node!(OnNode::Shutdown) => GET "/internal/shutdown";
     node!(OnNode::Leave) => POST "/internal/shutdown" "/shutdown";
