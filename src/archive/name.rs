@@ -161,6 +161,7 @@ pub fn before(channel: ChannelId, at: Millis) -> String {
 /// As [`before`], for where nothing is asked of the object of the hour: right before the object of the
 /// time's minute.
 pub fn before_minute(channel: ChannelId, at: Millis) -> String {
+    let at = at.floor_to(minute_len());
     let mut name = day_of(channel, at);
     let _ = write!(name, "/{}", Fields(at).of(minute_digits()));
     name

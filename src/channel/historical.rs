@@ -69,11 +69,8 @@ pub enum HistoricalError {
     #[error("the Idempotency-Key was used for another payload")]
     KeyReused,
     /// Something went wrong inside.
-    #[error("{reason}")]
-    Inside {
-        /// What.
-        reason: String,
-    },
+    #[error("{0}")]
+    Inside(Arc<io::Error>),
 }
 
 /// Where an item of the past is to be.
@@ -209,9 +206,7 @@ impl Historical {
                 return Ok(key);
             }
         }
-        Err(HistoricalError::Inside {
-            reason: format!("no key is free at {at}"),
-        })
+        Err(inside(io::Error::other(format!("no key is free at {at}"))))
     }
 
     /// Puts an item unless there is something of its key.
@@ -297,9 +292,7 @@ impl Historical {
 }
 
 fn inside(error: io::Error) -> HistoricalError {
-    HistoricalError::Inside {
-        reason: error.to_string(),
-    }
+    HistoricalError::Inside(Arc::new(error))
 }
 
 /// The suffix that goes with an idempotency key: 20 characters that no other gives.

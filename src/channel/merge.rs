@@ -20,19 +20,19 @@ pub fn stable_bound(needed: usize, frontiers: &[Frontier]) -> Option<Frontier> {
     sorted.get(needed.checked_sub(1)?).copied()
 }
 
-/// The union of what was reported, in the order of the walk, without repetitions, and the key up to
-/// which it is complete if a limit cut one of the lists.
+/// The union of what was reported, in the order of the walk, without repetitions, and the position up to
+/// which it is complete if a limit cut one of the lists: ascending the first that it is not complete at,
+/// descending the last that it is.
+///
+/// The record of a bulk insert stands before its items, and some of these may be reported one by one, too:
+/// descending, a record is in the union if an item of it can be, and its other items lie beyond that
+/// position.
 pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Option<ItemKey>) {
-    let mut complete_to: Option<ItemKey> = None;
-    for report in &reports {
-        if let Some(last) = report.complete_to {
-            complete_to = Some(match (complete_to, direction) {
-                (None, _) => last,
-                (Some(key), Direction::Ascending) => key.min(last),
-                (Some(key), Direction::Descending) => key.max(last),
-            });
-        }
-    }
+    let cuts = reports.iter().filter_map(|report| report.complete_to);
+    let complete_to = match direction {
+        Direction::Ascending => cuts.map(|last| Frontier::up_to(last).end()).min(),
+        Direction::Descending => cuts.max(),
+    };
     let mut keys: Vec<ItemKey> = match <[Report; 1]>::try_from(reports) {
         // One replica's list is sorted already.
         Ok([only]) => only.keys,
@@ -49,8 +49,8 @@ pub fn union(reports: Vec<Report>, direction: Direction) -> (Vec<ItemKey>, Optio
     };
     if let Some(bound) = complete_to {
         keys.retain(|key| match direction {
-            Direction::Ascending => *key <= bound,
-            Direction::Descending => *key >= bound,
+            Direction::Ascending => *key < bound,
+            Direction::Descending => *key >= bound || Frontier::up_to(*key).end() > bound,
         });
     }
     once(&mut keys);
@@ -122,6 +122,17 @@ mod tests {
         assert_eq!(keys, [other, record]);
         let (keys, _) = union(vec![report(archived.clone())], Direction::Descending);
         assert_eq!(keys, archived);
+        // Cut off at one of them, the record is there for the others.
+        let second = record.items().nth(1).unwrap();
+        let cut = Report {
+            complete_to: Some(second),
+            ..report(vec![second])
+        };
+        let reports = vec![report(vec![record]), cut.clone()];
+        let found = union(reports, Direction::Descending);
+        assert_eq!(found, (vec![record], Some(second)));
+        let found = union(vec![report(vec![record]), cut], Direction::Ascending);
+        assert_eq!(found, (vec![record], Some(second.successor())));
     }
 
     proptest! {

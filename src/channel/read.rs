@@ -255,7 +255,7 @@ impl Reads {
                 ..*query
             };
             match query.direction {
-                Direction::Ascending => rest.from = Frontier::up_to(reached).end(),
+                Direction::Ascending => rest.from = reached,
                 Direction::Descending => rest.to = Some(reached),
             }
             let (next, later) = self.part(channel, &rest, channel.historical_to).await?;
@@ -323,7 +323,7 @@ impl Reads {
             if !query.stable {
                 let gone = self.add_archived(&range, archived, &mut reports).await?;
                 let (keys, complete_to) = union(reports, query.direction);
-                let keys = items_of(&keys, &gone, (from, to), query);
+                let keys = items_of(&keys, &gone, (from, to), complete_to, query);
                 return Ok(cut(keys, complete_to, query.limit, None, &gone));
             }
             if self.is_undecided(query, &bound) {
@@ -353,7 +353,7 @@ impl Reads {
             // Ascending, the first key that is not stable yet ends the answer.
             let ended = keys.len() < before && query.direction == Direction::Ascending;
             let complete_to = complete_to.filter(|_| !ended);
-            let keys = items_of(&keys, &gone, (from, to), query);
+            let keys = items_of(&keys, &gone, (from, to), complete_to, query);
             return Ok(cut(keys, complete_to, query.limit, stable, &gone));
         }
     }
@@ -544,18 +544,24 @@ fn too_few(missing: &[Member], error: Option<&ReadError>) -> QueryError {
     }
 }
 
-/// The items of records that lie in a range and are not deleted, in the order of the walk: one more than
-/// the limit at the most.
+/// The items of records that lie in a range and are not deleted, in the order of the walk, as far as it is
+/// complete: one more than the limit at the most.
 fn items_of(
     records: &[ItemKey],
     gone: &[ItemKey],
-    (from, to): (ItemKey, ItemKey),
+    (mut from, mut to): (ItemKey, ItemKey),
+    complete_to: Option<ItemKey>,
     query: &Query,
 ) -> Vec<ItemKey> {
     let most = query.limit.saturating_add(1);
     if query.records {
         let inside = records.iter().filter(|key| (from..to).contains(key));
         return inside.take(most).copied().collect();
+    }
+    match (complete_to, query.direction) {
+        (Some(reached), Direction::Ascending) => to = to.min(reached),
+        (Some(reached), Direction::Descending) => from = from.max(reached),
+        (None, _) => {}
     }
     let is_there = |key: &ItemKey| gone.binary_search(key).is_err();
     let mut items = Vec::with_capacity(records.len().min(most));

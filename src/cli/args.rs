@@ -265,6 +265,11 @@ pub enum LoadCommand {
     /// and loading a file again while the hub remembers its keys (at least 10 minutes) adds only
     /// what was missing; after that it adds every row again. A hub that ignores the header may
     /// store a retried row twice.
+    ///
+    /// With --historical each row becomes an item of the time at which its flight was to leave
+    /// (columns `time_hour` and `minute`), under a hash of its content, in channels that take items
+    /// of the past. Rows are posted in no order, by many writers at once; loading a file again, or a
+    /// file that has some of its rows, changes nothing, however much later.
     #[command(after_long_help = LOAD_EXAMPLES)]
     Flights(FlightsArgs),
 }
@@ -274,7 +279,14 @@ pub enum LoadCommand {
 pub struct FlightsArgs {
     /// The table of flights
     pub file: PathBuf,
-    /// Post on that many connections at once; more than there are airlines make no difference
+    /// Post each row at the time of its flight, in the years that it says
+    #[arg(long)]
+    pub historical: bool,
+    /// Read each row back afterwards, and see that it is as it was posted
+    #[arg(long, requires = "historical")]
+    pub verify: bool,
+    /// Post on that many connections at once; without --historical, more than there are airlines
+    /// make no difference
     #[arg(long, value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub connections: u16,
@@ -361,6 +373,7 @@ const LOAD_EXAMPLES: &str = "\
 Examples:
   hub load flights demo/flights-2013-01.csv.gz
   hub load flights demo/flights-2013-01.csv.gz --limit 1000 --json
+  hub load flights demo/flights-2013-01.csv.gz --historical --verify
   hub get flights-UA/latest";
 
 const COMPLETIONS_EXAMPLES: &str = "\

@@ -150,6 +150,14 @@ pub enum CliError {
         /// What is wrong.
         reason: String,
     },
+    /// What was posted is not what is read.
+    #[error("row {row} is not what {url} holds")]
+    Differs {
+        /// Where it was read.
+        url: String,
+        /// The row that was posted there.
+        row: u64,
+    },
     /// Whoever read the output left.
     #[error("nobody reads the output any more")]
     PipeClosed,
@@ -177,6 +185,7 @@ impl CliError {
             | Self::NoTarget { .. }
             | Self::LeftOut { .. }
             | Self::Drill { .. }
+            | Self::Differs { .. }
             | Self::Table { .. } => Exit::Failed,
             Self::Incomplete { source, .. } => source.exit(),
             Self::PipeClosed => Exit::Done,
@@ -228,6 +237,7 @@ impl CliError {
             | Self::NotATime { .. }
             | Self::LeftOut { .. }
             | Self::Drill { .. }
+            | Self::Differs { .. }
             | Self::PipeClosed => None,
         }
     }

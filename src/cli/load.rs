@@ -2,11 +2,13 @@
 //!
 //! The table is read twice: once to see that all of it can be read and how many rows each channel
 //! gets, before anything is posted, and once to post it. Each channel belongs to one lane, and a
-//! lane posts one row after the other, so rows of a channel keep the order of the file.
+//! lane posts one row after the other, so rows of a channel keep the order of the file. Rows that are
+//! posted at their own times are in no order, and lanes take them by turns.
 
 mod flights;
 mod lanes;
 mod meter;
+mod past;
 mod table;
 
 use std::collections::BTreeMap;
@@ -18,13 +20,13 @@ use std::time::Duration;
 use http::Method;
 use reqwest::Request;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::flights::{Survey, airlines, channel_name, tag_of};
-use self::lanes::{Lane, Posted, assign};
+use self::lanes::{Lane, Posted, Work, assign};
 use self::meter::Meter;
 use self::table::Table;
 use super::args::{FlightsArgs, LoadCommand};
@@ -32,7 +34,7 @@ use super::channel::set_json;
 use super::client::Client;
 use super::error::CliError;
 use super::output::Output;
-use crate::env::{ClockSource, SystemClock};
+use crate::env::{ClockSource, Millis, SystemClock};
 
 /// How many rows of a lane are read ahead.
 const ROWS_AHEAD: usize = 64;
@@ -63,6 +65,9 @@ struct Summary {
     #[serde(rename = "rowsPerSecond")]
     rows_per_second: f64,
     retries: u64,
+    /// How many were read back, and were as they were posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<u64>,
     channels: BTreeMap<String, u64>,
 }
 
@@ -75,14 +80,20 @@ async fn flights(
         Some(path) => airlines(path)?,
         None => names_beside(&args.file, out)?,
     };
-    let survey = Survey::of(&args.file, args.limit)?;
+    let survey = Survey::of(&args.file, args.limit, args.historical)?;
     for carrier in survey.rows_by_carrier.keys() {
-        create_channel(&client, carrier, names.get(carrier)).await?;
+        create_channel(&client, carrier, names.get(carrier), survey.until).await?;
     }
 
     let began = SystemClock.boot();
-    let posted = post(&args, &client, &survey, out).await?;
+    let posted = each(&args, &client, &survey, Work::Post, out).await?;
     let seconds = SystemClock.boot().saturating_sub(began).as_secs_f64();
+    let mut verified = None;
+    if args.verify {
+        out.note(format_args!("hub: {} rows are read back", survey.rows()));
+        let checked = each(&args, &client, &survey, Work::Check, out).await?;
+        verified = Some(checked.rows());
+    }
 
     let rows = posted.rows();
     let summary = Summary {
@@ -91,6 +102,7 @@ async fn flights(
         seconds: (seconds * 1000.0).round() / 1000.0,
         rows_per_second: (rows as f64 / seconds.max(0.001)).round(),
         retries: posted.retries(),
+        verified,
         channels: survey
             .rows_by_carrier
             .iter()
@@ -106,7 +118,13 @@ async fn flights(
     out.line(format_args!(
         "{rows} rows in {seconds:.1} s, {} rows/s",
         summary.rows_per_second
-    ))
+    ))?;
+    match verified {
+        Some(verified) => out.line(format_args!(
+            "{verified} rows read back as they were posted"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The airlines of the file that lies beside the table, if there is one.
@@ -122,11 +140,13 @@ fn names_beside(table: &Path, out: &mut Output<'_>) -> Result<BTreeMap<String, S
     Ok(BTreeMap::new())
 }
 
-/// Makes sure that the channel of an airline is there, with its tags.
+/// Makes sure that the channel of an airline is there, with its tags; for items of the past if it is to
+/// take them up to some time.
 async fn create_channel(
     client: &Client,
     carrier: &str,
     name: Option<&String>,
+    until: Option<Millis>,
 ) -> Result<(), CliError> {
     let mut tags = vec!["flights".to_owned()];
     tags.extend(name.and_then(|name| tag_of(name)));
@@ -134,21 +154,23 @@ async fn create_channel(
         Some(name) => format!("Flights of {name} ({carrier})"),
         None => format!("Flights of {carrier}"),
     };
+    let config = json!({"description": description, "tags": tags});
+    if let (Some(until), Value::Object(config)) = (until, &config) {
+        return past::create_channel(client, carrier, until, config.clone()).await;
+    }
     let url = client.url(&["channel", &channel_name(carrier)]);
     let mut request = Request::new(Method::PUT, url);
-    set_json(
-        &mut request,
-        &json!({"description": description, "tags": tags}),
-    );
+    set_json(&mut request, &config);
     client.ask(request).await?;
     Ok(())
 }
 
-/// Posts every row that the survey counted.
-async fn post(
+/// Does that with every row which the survey counted.
+async fn each(
     args: &FlightsArgs,
     client: &Arc<Client>,
     survey: &Survey,
+    work: Work,
     out: &mut Output<'_>,
 ) -> Result<Arc<Posted>, CliError> {
     let total = survey.rows();
@@ -159,14 +181,20 @@ async fn post(
         source: Box::new(error),
     };
 
-    let lane_of = assign(&survey.rows_by_carrier, usize::from(args.connections));
-    let count = lane_of.values().max().map_or(0, |last| last + 1);
+    let connections = usize::from(args.connections);
+    let lane_of = assign(&survey.rows_by_carrier, connections);
+    let timed = args.historical;
+    let count = if timed {
+        connections
+    } else {
+        lane_of.values().max().map_or(0, |last| last + 1)
+    };
     let mut queues = Vec::with_capacity(count);
     let mut lanes = JoinSet::new();
     for _ in 0..count {
         let (queue, rows) = tokio::sync::mpsc::channel(ROWS_AHEAD);
         queues.push(queue);
-        let lane = Lane::new(Arc::clone(client), Arc::clone(&posted));
+        let lane = Lane::new(Arc::clone(client), Arc::clone(&posted), work);
         lanes.spawn(lane.run(rows));
     }
 
@@ -174,8 +202,13 @@ async fn post(
     let (key_prefix, limit) = (survey.key_prefix.clone(), args.limit);
     let (done, reader) = oneshot::channel();
     thread::spawn(move || {
-        let ended = lanes::feed(table, limit, &key_prefix, |row| {
-            let queue = lane_of.get(&row.carrier).and_then(|lane| queues.get(*lane));
+        let ended = lanes::feed(table, limit, &key_prefix, timed, |row| {
+            let lane = if timed {
+                Some(row.number as usize % count)
+            } else {
+                lane_of.get(&row.carrier).copied()
+            };
+            let queue = lane.and_then(|lane| queues.get(lane));
             queue.is_some_and(|queue| queue.blocking_send(row).is_ok())
         });
         // The lanes see the end of their queues when this thread drops them.

@@ -76,6 +76,6 @@ fn not_done(wrong: &HistoricalError, channel: &Channel) -> Reply {
             None,
             Some("one key, one payload"),
         ),
-        HistoricalError::Inside { reason } => reply::internal(reason),
+        HistoricalError::Inside(_) => reply::internal(&text),
     }
 }

@@ -234,6 +234,52 @@ async fn a_table_of_flights_is_loaded_once() {
 }
 
 #[tokio::test]
+async fn a_table_of_flights_is_loaded_at_its_own_times() {
+    let hub = Setup::new().start().await;
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/flights-2013-01.csv.gz");
+    let table = table.to_str().unwrap();
+    let load = |limit| {
+        [
+            "load",
+            "flights",
+            table,
+            "--historical",
+            "--verify",
+            "--limit",
+            limit,
+            "--json",
+        ]
+    };
+    // Some of it first, then more, and then nothing that is new.
+    for limit in ["300", "1000", "1000"] {
+        let summary: Value = serde_json::from_str(&done(run(&hub, &load(limit)).await)).unwrap();
+        let rows: u64 = limit.parse().unwrap();
+        assert_eq!(
+            (&summary["rows"], &summary["verified"]),
+            (&rows.into(), &rows.into())
+        );
+        let mut listed = 0;
+        for (name, rows) in summary["channels"].as_object().unwrap() {
+            let path = format!("/channel/{name}/latest/9999?epoch=MUTABLE");
+            let uris = hub.get(&path).await.expect(200).uris();
+            assert_eq!(uris.len() as u64, rows.as_u64().unwrap(), "{name}");
+            assert!(
+                uris[0].contains(&format!("/channel/{name}/2013/01/01/")),
+                "{}",
+                uris[0]
+            );
+            hub.get(&format!("/channel/{name}/latest"))
+                .await
+                .expect(404);
+            listed += uris.len();
+        }
+        assert_eq!(listed as u64, rows);
+    }
+    let of_tag = hub.get("/tag/historical/2013/01/01?epoch=MUTABLE").await;
+    assert!(of_tag.expect(200).uris().len() > 500);
+}
+
+#[tokio::test]
 async fn nobody_there_is_3() {
     // A port at which nobody listens any more.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();

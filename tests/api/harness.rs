@@ -274,7 +274,10 @@ impl Keeper {
         let (started, addresses) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
+            let archive = TempDir::new().unwrap();
             let mut cluster = Cluster::new(size).unwrap();
+            let url = format!("file://{}", archive.path().display());
+            cluster.set("HUB_ARCHIVE_URL", url);
             let numbers: Vec<String> = (1..=size).map(|number| number.to_string()).collect();
             let script = format!(
                 "start zk; wait until zk ready; start all; wait until all ready; \

@@ -28,6 +28,7 @@ mod dates;
 mod documents;
 mod edges;
 mod forwarded;
+mod historical;
 mod idempotency;
 mod inserts;
 mod internal;

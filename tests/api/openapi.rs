@@ -168,6 +168,7 @@ async fn every_documented_answer_is_had_and_is_as_documented() {
     calls::of_configurations(&run, &hub).await;
     calls::of_documents(&run, &hub).await;
     calls::of_inserts(&run, &hub).await;
+    calls::of_the_past(&run, &hub).await;
     calls::of_queries(&run, &hub).await;
     calls::of_tags(&run, &hub).await;
     calls::of_upkeep(&run, &hub).await;

@@ -6,8 +6,10 @@ use std::path::Path;
 use csv::StringRecord;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::past::Times;
 use super::table::Table;
 use crate::cli::error::CliError;
+use crate::env::Millis;
 
 /// The longest tag.
 const TAG_CHARS: usize = 48;
@@ -58,17 +60,22 @@ pub struct Survey {
     /// What the idempotency keys of this file begin with: its name and a digest of its content,
     /// so that a file that was changed does not pass for the one it was.
     pub key_prefix: String,
+    /// When the last flight of the file is to leave, if that was asked.
+    pub until: Option<Millis>,
 }
 
 impl Survey {
-    /// Reads all of a table, and counts its first `limit` rows.
+    /// Reads all of a table, and counts its first `limit` rows. `timed`: every flight must say when it is
+    /// to leave.
     ///
     /// # Errors
     /// [`CliError::File`] or [`CliError::Table`] if it cannot be read to its end, or a carrier
     /// cannot be part of a channel's name.
-    pub fn of(path: &Path, limit: Option<u64>) -> Result<Self, CliError> {
+    pub fn of(path: &Path, limit: Option<u64>, timed: bool) -> Result<Self, CliError> {
         let mut table = Table::open(path)?;
         let carrier_column = table.column("carrier")?;
+        let times = timed.then(|| Times::of(&table)).transpose()?;
+        let mut until = None;
         let mut digest = Xxh3::new();
         let mut rows_by_carrier = BTreeMap::new();
         let mut row = StringRecord::new();
@@ -82,6 +89,14 @@ impl Survey {
             for value in &row {
                 digest.update(value.as_bytes());
                 digest.update(b"\0");
+            }
+            // Of rows that are not posted, too: the next time they may be.
+            if let Some(times) = &times {
+                let at = times.at(&row).map_err(|reason| CliError::Table {
+                    path: path.display().to_string(),
+                    reason: format!("row {number}: {reason}"),
+                })?;
+                until = until.max(Some(at));
             }
             if limit.is_some_and(|limit| number > limit) {
                 continue;
@@ -105,6 +120,7 @@ impl Survey {
         Ok(Self {
             rows_by_carrier,
             key_prefix: key_prefix(path, digest.digest()),
+            until,
         })
     }
 
@@ -159,18 +175,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("two flights.csv");
         std::fs::write(&path, TABLE).unwrap();
-        let all = Survey::of(&path, None).unwrap();
+        let all = Survey::of(&path, None, false).unwrap();
         assert_eq!(all.rows(), 2);
         assert_eq!(all.rows_by_carrier["UA"], 1);
         assert!(all.key_prefix.starts_with("two-flights.csv-"));
         // The same file has the same keys, however much of it is posted.
-        let one = Survey::of(&path, Some(1)).unwrap();
+        let one = Survey::of(&path, Some(1), false).unwrap();
         assert_eq!(one.rows(), 1);
         assert_eq!(one.key_prefix, all.key_prefix);
         std::fs::write(&path, TABLE.replace("517", "518")).unwrap();
-        assert_ne!(Survey::of(&path, None).unwrap().key_prefix, all.key_prefix);
+        assert_ne!(
+            Survey::of(&path, None, false).unwrap().key_prefix,
+            all.key_prefix
+        );
         std::fs::write(&path, "carrier\na b\n").unwrap();
-        let error = Survey::of(&path, None).unwrap_err();
+        let error = Survey::of(&path, None, false).unwrap_err();
         assert!(error.to_string().contains("row 1"), "{error}");
     }
 }

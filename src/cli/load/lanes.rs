@@ -15,10 +15,12 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::flights::channel_name;
+use super::past::{Times, key_of};
 use super::table::{Row, Table};
 use crate::cli::client::{Client, header_value, read_body};
 use crate::cli::error::CliError;
 use crate::cli::retry::Backoff;
+use crate::item::ItemKey;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -30,10 +32,30 @@ const TRIES: u32 = 30;
 pub struct PostedRow {
     /// Whose row it is.
     pub carrier: String,
+    /// Its number in the file, counted from 1.
+    pub number: u64,
     /// What tells the hub that it is this row again, if it is.
-    pub key: String,
+    pub key: RowKey,
     /// The row as JSON.
     pub json: Bytes,
+}
+
+/// What tells a row from all others.
+#[derive(Debug)]
+pub enum RowKey {
+    /// An idempotency key.
+    Idempotency(String),
+    /// Where it belongs.
+    Place(ItemKey),
+}
+
+/// What is done with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// It is posted.
+    Post,
+    /// It is read, and must be as it was posted.
+    Check,
 }
 
 /// What all lanes have done so far.
@@ -81,9 +103,11 @@ pub fn feed(
     mut table: Table,
     limit: Option<u64>,
     key_prefix: &str,
+    timed: bool,
     mut take: impl FnMut(PostedRow) -> bool,
 ) -> Result<(), CliError> {
     let carrier_column = table.column("carrier")?;
+    let times = timed.then(|| Times::of(&table)).transpose()?;
     let mut values = StringRecord::new();
     let mut number = 0;
     while limit.is_none_or(|limit| number < limit) && table.next(&mut values)? {
@@ -92,13 +116,19 @@ pub fn feed(
             columns: table.columns(),
             values: &values,
         };
-        let json = serde_json::to_vec(&row).map_err(|error| CliError::Table {
+        let wrong = |error: String| CliError::Table {
             path: key_prefix.to_owned(),
             reason: format!("row {number}: {error}"),
-        })?;
+        };
+        let json = serde_json::to_vec(&row).map_err(|error| wrong(error.to_string()))?;
+        let key = match &times {
+            Some(times) => RowKey::Place(key_of(times.at(&values).map_err(wrong)?, &json)),
+            None => RowKey::Idempotency(format!("{key_prefix}-{number}")),
+        };
         let wanted = take(PostedRow {
             carrier: values.get(carrier_column).unwrap_or_default().to_owned(),
-            key: format!("{key_prefix}-{number}"),
+            number,
+            key,
             json: json.into(),
         });
         if !wanted {
@@ -112,15 +142,17 @@ pub fn feed(
 pub struct Lane {
     client: Arc<Client>,
     posted: Arc<Posted>,
+    work: Work,
     channels: BTreeMap<String, Url>,
 }
 
 impl Lane {
     /// A lane that counts what it does in `posted`.
-    pub fn new(client: Arc<Client>, posted: Arc<Posted>) -> Self {
+    pub fn new(client: Arc<Client>, posted: Arc<Posted>, work: Work) -> Self {
         Self {
             client,
             posted,
+            work,
             channels: BTreeMap::new(),
         }
     }
@@ -144,7 +176,11 @@ impl Lane {
         loop {
             // The same key each time: a hub that has stored the row, though nobody heard of it,
             // answers with the item that it has.
-            match self.post_once(row).await {
+            let tried = match self.work {
+                Work::Post => self.post_once(row).await,
+                Work::Check => self.check_once(row).await,
+            };
+            match tried {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() && tries < TRIES => {
                     self.posted.retries.fetch_add(1, Ordering::Relaxed);
@@ -157,13 +193,12 @@ impl Lane {
     }
 
     async fn post_once(&mut self, row: &PostedRow) -> Result<(), CliError> {
-        let mut request = Request::new(Method::POST, self.url(&row.carrier));
+        let mut request = Request::new(Method::POST, self.url(row));
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            "Idempotency-Key",
-            header_value("idempotency key", &row.key)?,
-        );
+        if let RowKey::Idempotency(key) = &row.key {
+            headers.insert("Idempotency-Key", header_value("idempotency key", key)?);
+        }
         *request.body_mut() = Some(Body::from(row.json.clone()));
         let response = self.client.ask(request).await?;
         // Read to its end, so that the connection can carry the next row.
@@ -171,12 +206,31 @@ impl Lane {
         Ok(())
     }
 
-    fn url(&mut self, carrier: &str) -> Url {
-        if let Some(url) = self.channels.get(carrier) {
-            return url.clone();
+    async fn check_once(&mut self, row: &PostedRow) -> Result<(), CliError> {
+        let url = self.url(row);
+        let shown = url.to_string();
+        let response = self.client.ask(Request::new(Method::GET, url)).await?;
+        if read_body(response).await? == row.json {
+            return Ok(());
         }
-        let url = self.client.url(&["channel", &channel_name(carrier)]);
-        self.channels.insert(carrier.to_owned(), url.clone());
+        Err(CliError::Differs {
+            url: shown,
+            row: row.number,
+        })
+    }
+
+    /// Where a row is posted to, and read from if it has a place of its own.
+    fn url(&mut self, row: &PostedRow) -> Url {
+        if !self.channels.contains_key(&row.carrier) {
+            let url = self.client.url(&["channel", &channel_name(&row.carrier)]);
+            self.channels.insert(row.carrier.clone(), url);
+        }
+        let channel = self.channels.get(&row.carrier);
+        let mut url = channel.cloned().unwrap_or_else(|| self.client.url(&[]));
+        if let RowKey::Place(key) = &row.key {
+            let path = format!("{}/{key}", url.path());
+            url.set_path(&path);
+        }
         url
     }
 }

@@ -37,6 +37,7 @@ mod world;
 mod beyond;
 mod channels;
 mod conventions;
+mod historical;
 mod internal;
 mod modes;
 mod reading;

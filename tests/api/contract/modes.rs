@@ -40,7 +40,13 @@ async fn read_only() {
             "PATCH /internal/max-items/{channel}" header("host", "localhost:{port}") => 403 text("…");
         "It takes no item."
             "POST {own}" body("y") => 403 text("…");
-        "Nor several."
+        "Nor one of the past."
+            "POST {own}/2013/01/01/05/15/07/003" body("y") => 403 text("this node is read-only");
+        "Nor one of the past with a hash."
+            "POST {own}/2013/01/01/05/15/07/003/a" body("y") => 403 text("this node is read-only");
+        "It deletes none."
+            "DELETE {own}/{item}" => 403 text("this node is read-only");
+        "It takes no bulk."
             "POST {own}/bulk" header("content-type", PARTS) body("--b\r\n\r\none\r\n--b--") => 403 text("…");
         "Nor any through a provider."
             "POST /provider" header("channelName", "{channel}") body("y") => 403 text("…");

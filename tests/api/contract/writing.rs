@@ -1,4 +1,4 @@
-//! Section 4: writing items, but for those of the past and deleting them.
+//! Section 4: writing items, but for those of the past and deleting them (`historical`).
 
 use super::check;
 

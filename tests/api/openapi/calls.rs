@@ -260,6 +260,42 @@ pub(super) async fn of_inserts(run: &Run, hub: &Hub) {
     }
 }
 
+/// Items of the past.
+pub(super) async fn of_the_past(run: &Run, hub: &Hub) {
+    let past = json!({"mutableTime": "2013-06-01", "allowZeroBytes": false});
+    let name = hub.channel_with("past", &past).await;
+    let live = hub.channel("present").await;
+    for (id, hash) in [("insertItemAt", ""), ("insertItemAs", "/a")] {
+        let ask = |channel: &str, time: &str| {
+            let target = format!("{channel}/{time}{hash}");
+            run.ask(hub, id, &target).body("one")
+        };
+        let time = "2013/01/01/05/15/07/003";
+        ask(&name, time).expect(201).await;
+        ask(&name, "2013/06/01/05/15/07/003").expect(400).await;
+        ask(&name, "2013/02/30/05/15/07/003").expect(400).await;
+        ask(&name, time).body("").expect(400).await;
+        ask(&live, time).expect(403).await;
+        ask("nowhere", time).expect(404).await;
+        let coded = |coding| ask(&name, time).header("content-encoding", coding);
+        coded("gzip").expect(400).await;
+        coded("br").expect(415).await;
+        if hash.is_empty() {
+            let keyed = || ask(&name, time).header("idempotency-key", "k");
+            keyed().expect(201).await;
+            keyed().body("three").expect(422).await;
+        }
+    }
+    let ask = |target: String| run.ask(hub, "deleteItem", &target);
+    let item = "2013/01/01/05/15/07/003/a";
+    ask(format!("{name}/{item}")).expect(204).await;
+    ask(format!("{name}/2013/02/30/05/15/07/003/a"))
+        .expect(400)
+        .await;
+    ask(format!("{live}/{item}")).expect(405).await;
+    ask(format!("nowhere/{item}")).expect(404).await;
+}
+
 /// Items, and lists of them.
 pub(super) async fn of_queries(run: &Run, hub: &Hub) {
     let name = hub.channel("read").await;
@@ -579,26 +615,42 @@ async fn a_list(run: &Run, hub: &Hub, id: &str, list: &str, nowhere: &str) {
 }
 
 /// The operations that take a body: their names, and what they are asked of besides a channel.
-const WITH_BODIES: [(&str, bool); 8] = [
+const WITH_BODIES: [(&str, bool); 10] = [
     ("createChannel", false),
     ("putChannel", true),
     ("patchChannel", true),
     ("insertItem", true),
     ("insertItems", true),
+    ("insertItemAt", true),
+    ("insertItemAs", true),
     ("putDocument", true),
     ("provide", false),
     ("provideBulk", false),
 ];
+
+/// An item's place, for the paths that have one.
+fn place_of(path: &str) -> &'static str {
+    if path.ends_with("{hash}") {
+        "/2013/01/01/05/15/07/003/a"
+    } else if path.ends_with("{millisecond}") {
+        "/2013/01/01/05/15/07/003"
+    } else {
+        ""
+    }
+}
 
 /// What is too large, and what does not come.
 pub(super) async fn of_a_limited_hub(run: &Run) {
     let setup = Setup::new().set("LIMITS_ITEM_BYTES", "1KiB");
     let setup = setup.set("LIMITS_CONFIG_BYTES", "1KiB");
     let hub = setup.set("HTTP_BODY_TIMEOUT_MS", 1000).start().await;
-    let name = hub.channel("limited").await;
+    let past = json!({"mutableTime": "2013-06-01"});
+    let name = hub.channel_with("limited", &past).await;
     let mut stopped = Vec::new();
     for (id, is_of_channel) in WITH_BODIES {
-        let target = if is_of_channel { &*name } else { "" };
+        let place = place_of(&run.document.operation(id).path);
+        let target = format!("{name}{place}");
+        let target = if is_of_channel { &*target } else { "" };
         let kind = if id.to_lowercase().contains("bulk") || id == "insertItems" {
             PARTS
         } else {
@@ -636,7 +688,8 @@ pub(super) async fn of_a_read_only_hub(run: &Run) {
     let unsafe_operations = unsafe_operations.filter(|operation| operation.method != Method::GET);
     for operation in unsafe_operations {
         let is_of_channel = operation.path.contains("{channel}");
-        let target = if is_of_channel { &*name } else { "" };
+        let target = format!("{name}{}", place_of(&operation.path));
+        let target = if is_of_channel { &*target } else { "" };
         let ask = run
             .ask(&hub, &operation.id, target)
             .header("channelName", &name);
