@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::BackupError;
 use super::object::Kind;
-use crate::archive::name::{HOUR, Object};
+use crate::archive::name::{Object, hour_len};
 use crate::archive::object::{DELETED, Index, Record};
 use crate::archive::reader;
 use crate::archive::store::Store;
@@ -48,7 +48,7 @@ pub async fn items_of(archive: &Store, folder: &str) -> Result<Vec<Expected>, Ba
         let Kind::Items(object) = Kind::of(name).1 else {
             continue;
         };
-        if matches!(object, Object::Minute(start) if hours.contains(&start.floor_to(HOUR))) {
+        if matches!(object, Object::Minute(start) if hours.contains(&start.floor_to(hour_len()))) {
             continue;
         }
         let Some(found) = items_in(archive, name).await? else {
