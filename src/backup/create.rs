@@ -192,6 +192,7 @@ async fn make(
     for month in &months {
         totals.add(month.totals);
     }
+    let added = *work.added.lock();
     Ok(Document::new(Draft {
         id: settings.id.clone(),
         taken: told.now,
@@ -204,7 +205,7 @@ async fn make(
         channels: told.state.channels.len() as u64,
         totals,
         newest,
-        added: *work.added.lock(),
+        added,
         left_out: damages.into_iter().map(|damage| damage.name).collect(),
         state: work.json("the channels", &told.state).await?,
         months: work.json("the months", &months).await?,
@@ -408,4 +409,51 @@ fn compare(
         }
     }
     (same, other)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Each object as the store lists it, as it is known, and whether its copy is there.
+        #[test]
+        fn only_what_is_known_and_the_same_and_copied_is_not_read(
+            listed in proptest::collection::btree_map(0u8..20, (0u64..2, 0u8..2), 0..10),
+            known in proptest::collection::btree_map(0u8..20, (0u64..2, 0u8..2, any::<bool>()), 0..10),
+        ) {
+            let entries: Vec<Entry> = listed
+                .iter()
+                .map(|(name, (size, mark))| Entry {
+                    name: name.to_string(),
+                    size: *size,
+                    mark: mark.to_string(),
+                    modified: Millis::new(0),
+                })
+                .collect();
+            let held: HashMap<String, Held> = known
+                .iter()
+                .map(|(name, (size, mark, copied))| {
+                    named(Held {
+                        name: name.to_string(),
+                        size: *size,
+                        items: u64::from(*copied),
+                        newest: None,
+                        sha256: Sum::of(&[*name]),
+                        mark: mark.to_string(),
+                    })
+                })
+                .collect();
+            let (same, other) = compare(entries, &held, |held| held.items == 0);
+            let same: Vec<u8> = same.iter().map(|held| held.name.parse().unwrap()).collect();
+            let other: Vec<u8> = other.iter().map(|entry| entry.name.parse().unwrap()).collect();
+            for (name, (size, mark)) in listed {
+                let is_same = known.get(&name) == Some(&(size, mark, true));
+                prop_assert_eq!(same.contains(&name), is_same);
+                prop_assert_eq!(other.contains(&name), !is_same);
+            }
+        }
+    }
 }

@@ -141,6 +141,13 @@ pub struct Document {
     pub months: PartRef,
 }
 
+/// What comes before anything else of a document is read.
+#[derive(Deserialize)]
+struct Head {
+    format: String,
+    version: u32,
+}
+
 /// What is put into a document.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
@@ -218,11 +225,6 @@ impl Document {
             .ok_or_else(|| Unfit::new("it is cut off"))?;
         if sum != format!("{}\n", Sum::of(json)).as_bytes() {
             return Err(Unfit::new("its checksum does not go with it"));
-        }
-        #[derive(Deserialize)]
-        struct Head {
-            format: String,
-            version: u32,
         }
         let wrong = |error: serde_json::Error| Unfit::new(error.to_string());
         let head: Head = serde_json::from_slice(json).map_err(wrong)?;

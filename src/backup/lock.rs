@@ -35,7 +35,7 @@ impl Kind {
 }
 
 /// How often a lock is written again.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 /// A lock that was not written for so long, in milliseconds, is left over.
 const LEFT_OVER: i64 = 30 * 60_000;
 /// A holder that could not write its lock for so long stops: others may soon take it for left over.

@@ -31,7 +31,7 @@ pub struct Pruned {
 
 /// The backups that are kept no longer: those that are more than so many days old, but never the newest one, nor the
 /// newest one with items.
-pub fn expired<'a>(documents: &'a [Document], now: Millis, days: u32) -> Vec<&'a str> {
+pub fn expired(documents: &[Document], now: Millis, days: u32) -> Vec<&str> {
     let newest = |with_items: bool| {
         let some = documents.iter();
         let some = some.filter(|document| document.with_items || !with_items);

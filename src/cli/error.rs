@@ -168,12 +168,13 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } | Self::NoOperator { .. } => Exit::Unreachable,
-            Self::NotAgreed | Self::NoPlace | Self::Config { .. } | Self::NotATime { .. } => {
-                Exit::Usage
-            }
-            Self::NotAnAddress { .. } | Self::NotAHeader { .. } | Self::NobodyToAsk { .. } => {
-                Exit::Usage
-            }
+            Self::NotAgreed
+            | Self::NoPlace
+            | Self::Config { .. }
+            | Self::NotATime { .. }
+            | Self::NotAnAddress { .. }
+            | Self::NotAHeader { .. }
+            | Self::NobodyToAsk { .. } => Exit::Usage,
             Self::Refused(_)
             | Self::NoSuchChoice { .. }
             | Self::NotAHub { .. }
