@@ -191,7 +191,7 @@ mod tests {
                 &[("GET", OnNode::Archive { channel: None })],
             ),
             (
-                "/internal/archive/CHANNEL",
+                "/internal/archive/a-b",
                 &[(
                     "GET",
                     OnNode::Archive {
