@@ -20,15 +20,16 @@ use hub::archive::store::Patience;
 use reqwest::Method;
 
 /// How patient tests are with stores.
-pub const PATIENCE: Patience = Patience {
+pub(crate) const PATIENCE: Patience = Patience {
     request: Duration::from_secs(10),
     retry: Duration::from_secs(30),
 };
 
 /// What was inserted: where each item is, its media type and its bytes.
-pub type Inserted = Vec<(String, Option<&'static str>, Bytes)>;
+pub(crate) type Inserted = Vec<(String, Option<&'static str>, Bytes)>;
 
-pub async fn insert(
+/// Inserts an item, or several, and gives its `Location`.
+pub(crate) async fn insert(
     client: &Client,
     path: &str,
     kind: Option<&'static str>,
@@ -49,7 +50,7 @@ pub async fn insert(
 }
 
 /// Inserts items of all sorts.
-pub async fn fill(client: &Client, channel: &str) -> Outcome<Inserted> {
+pub(crate) async fn fill(client: &Client, channel: &str) -> Outcome<Inserted> {
     let mut all = Inserted::new();
     let path = format!("/channel/{channel}");
     let sizes = [0, 1, 100, 300_000, 100, 9 << 20, 7];
@@ -69,14 +70,14 @@ pub async fn fill(client: &Client, channel: &str) -> Outcome<Inserted> {
 }
 
 /// The key in an item's URL.
-pub fn key_of(url: &str) -> &str {
+pub(crate) fn key_of(url: &str) -> &str {
     let mut slashes = url.match_indices('/').map(|(at, _)| at);
     let at = slashes.nth(4).unwrap();
     &url[at + 1..]
 }
 
 /// What an object holds, item by item: key, media type and bytes.
-pub fn items_of(object: &[u8]) -> Vec<(String, Option<String>, Bytes)> {
+pub(crate) fn items_of(object: &[u8]) -> Vec<(String, Option<String>, Bytes)> {
     let index = Index::of_object(object).unwrap();
     let mut items = Vec::new();
     for record in index.records() {

@@ -84,9 +84,9 @@ async fn what_was_given_up_in_part_is_archived() {
             .await
             .unwrap();
     }
-    let parts: String = (0..5).map(|at| format!("--b\r\n\r\n{at}\r\n")).collect();
+    let parts: Vec<String> = (0..5).map(|at| format!("--b\r\n\r\n{at}\r\n")).collect();
     let kind = Some("multipart/mixed; boundary=b");
-    let body = Bytes::from(format!("{parts}--b--"));
+    let body = Bytes::from(format!("{}--b--", parts.concat()));
     let location = insert(&client, "/channel/c/bulk", kind, body)
         .await
         .unwrap();

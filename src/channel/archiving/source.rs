@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn no_two_members_have_the_same_place() {
-        let member = |name: &&str| Member::new(*name).unwrap();
+        let member = |name: &&str| Member::new(name).unwrap();
         let set: Vec<Member> = ["a", "b", "c"].iter().map(member).collect();
         let before: Vec<Member> = ["d", "b", "e"].iter().map(member).collect();
         for (own, place) in [("b", 1), ("c", 2), ("d", 3), ("e", 5), ("f", 6)] {
