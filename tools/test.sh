@@ -10,6 +10,7 @@ cargo=${CARGO:-cargo}
 
 ./tools/need.sh zookeeper haproxy network dns python clients
 ./tools/s3.sh install
+./tools/promtool.sh >/dev/null
 "$cargo" fmt --all --check
 # The hub itself first: the tests of cluster-tests start it as a process, and put it under faults.
 "$cargo" build --locked --package hub --features faults
