@@ -77,7 +77,12 @@ impl ArchiveReader {
             return Ok(());
         }
         let after = name::day_of(channel, start);
-        let to = name::before_items(channel, walk.last());
+        // The last name that can matter.
+        let to = if walk.end.suffix.is_empty() {
+            name::before_items(channel, walk.last()) + "~"
+        } else {
+            Object::Item(walk.end).name(channel)
+        };
         if let Some(page) = self.names.remembered(channel, &after, &to) {
             let there = within(&page, &walk.end);
             self.take(walk, Tail { from: start, there }).await?;

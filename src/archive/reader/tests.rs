@@ -371,6 +371,27 @@ async fn what_is_wrong_with_an_object_is_told_with_its_name() {
     }
 }
 
+/// What is remembered of names may end among those of one millisecond.
+#[tokio::test]
+async fn items_of_one_millisecond_are_walked_one_by_one() {
+    let (_watched, store) = watched();
+    let start = at("2026-11-22T05:00:00Z");
+    let keys: Vec<_> = (0..7).map(|n| key(start, &format!("{n}"))).collect();
+    for key in &keys {
+        put(&store, Object::Item(*key), packed(&[(*key, vec![1])])).await;
+    }
+    for most in 1..9 {
+        let mut reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
+        reader.names.most = most;
+        let mut query = wanted(Direction::Descending, 1);
+        for key in keys.iter().rev() {
+            let listed = reader.list(&query).await.unwrap();
+            assert_eq!(listed.keys, [*key], "{most} names at a time");
+            query.to = *key;
+        }
+    }
+}
+
 /// Minutes are taken away once their hour is there.
 #[tokio::test]
 async fn minutes_that_become_an_hour_are_found_there() {
