@@ -148,11 +148,11 @@ pub struct DrillArgs {
 /// The examples of `hub backup --help`.
 pub const EXAMPLES: &str = "\
 Examples:
-  export HUB_BACKUP_URL=s3://elsewhere/hub
   hub backup create --with-items --wait 300    from cron, on a machine that reaches ops.listen
   hub backup list
   hub backup verify                            reads the newest one from end to end
   hub backup prune --keep-days 30
   hub backup drill                             tries whether it would help
   hub backup restore --config /etc/hub/hub.toml
-  hub backup restore --config /etc/hub/hub.toml --until 2026-11-22T09:00:00Z";
+  hub backup restore --config /etc/hub/hub.toml --until 2026-11-22T09:00:00Z
+Each of them with --place s3://elsewhere/hub, or HUB_BACKUP_URL in the environment.";
