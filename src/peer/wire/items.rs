@@ -358,7 +358,7 @@ pub(in crate::peer) fn encode_inventory(inventory: &Inventory) -> Frame {
         undecided: line.named.is_some(),
         named: line.named.as_deref().map(names).unwrap_or_default(),
     });
-    Frame::of(&m::Lines {
+    Frame::of(&m::Listed {
         lines: lines.collect(),
         more: inventory.more,
         holds_from: inventory.holds_from.get(),
@@ -366,7 +366,7 @@ pub(in crate::peer) fn encode_inventory(inventory: &Inventory) -> Frame {
 }
 
 pub(in crate::peer) fn decode_inventory(bytes: Bytes) -> Result<Inventory, Malformed> {
-    let lines: m::Lines = message(bytes)?;
+    let lines: m::Listed = message(bytes)?;
     let line = |line: m::Line| {
         let member = |name: &String| Member::new(name).map_err(|_| Malformed("not a member"));
         let named: Vec<_> = line.named.iter().map(member).collect::<Result<_, _>>()?;

@@ -259,7 +259,7 @@ pub(in crate::peer) struct Line {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(in crate::peer) struct Lines {
+pub(in crate::peer) struct Listed {
     #[prost(message, repeated, tag = "1")]
     pub lines: Vec<Line>,
     #[prost(bool, tag = "2")]
