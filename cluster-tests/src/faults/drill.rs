@@ -39,6 +39,8 @@ async fn run(size: &Size) -> Outcome<String> {
     let url = |name: &str| format!("file://{}", folder.path().join(name).display());
     let mut hub = Hub::new()?
         .with("HUB_ARCHIVE_SETTLE_SECONDS", 1)
+        // Loading is not what is tried here.
+        .with("HUB_SPOKE_DURABILITY", "replicated")
         .with("HUB_ARCHIVE_URL", url(ARCHIVE));
     hub.start().await?;
     let client = hub.client();

@@ -51,6 +51,7 @@ pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
     run.ask(hub, "ringOf", "any?at=yesterday").expect(400).await;
     run.ask(hub, "recovery", "").expect(403).await;
     run.ask(hub, "recover", "").expect(403).await;
+    run.ask(hub, "backup", "").expect(403).await;
 
     let ops = free_address();
     let setup = Setup::new().set("OPS_LISTEN", ops);
@@ -59,6 +60,8 @@ pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
     let setup = setup.set("OPS_ADMIN_TOKEN_FILE", token.display());
     let _hub = setup.start().await;
     for (id, query, status) in [
+        ("backup", "", 200),
+        ("backup", "?state=false", 200),
         ("recovery", "", 200),
         // The choices of a cluster whose members are away have more to say than those of none.
         ("recovery", "?without=nobody", 200),
