@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use cluster_tests::faults::{Bar, bulk, damage, drill, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{
+    Bar, bulk, damage, drill, full_disk, historical, idle, kill, pause, scale, stop,
+};
 
 fn met(bar: &Bar) {
     println!("{bar}");
@@ -32,6 +34,14 @@ async fn a_hub_that_is_lost_and_its_backup() {
         longest: None,
     };
     met(&drill::rehearse(&size).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flights_of_the_past() {
+    for (rows, s3) in [(1500, false), (400, true)] {
+        let table = None;
+        met(&historical::rehearse(&historical::Size { rows, table, s3 }).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,8 @@
 //! The faults in their full size: `rehearse [kill|disk|...|cluster|all|speed]`, where `cluster` stands for
 //! all those of clusters.
 //!
-//! `drill` loads the table of flights that `HUB_FLIGHTS` names, which has 336,776 rows, or the demo's month
-//! as often as it takes for as many.
+//! `drill` and `historical` load the table of flights that `HUB_FLIGHTS` names, which has 336,776 rows, or the demo's month
+//! as often as it takes for as many (`historical`: as it is).
 //!
 //! Prints a line for each bar, and ends with 0 only if all of them were met.
 
@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use cluster_tests::disk::Kind;
-use cluster_tests::faults::{Bar, bulk, damage, drill, full_disk, idle, kill, pause, scale, stop};
+use cluster_tests::faults::{
+    Bar, bulk, damage, drill, full_disk, historical, idle, kill, pause, scale, stop,
+};
 use cluster_tests::latency::millis;
 use cluster_tests::scenarios::{
     archive, archiving, everywhere, health, large, recover, restart, rivals, sequence, speed,
@@ -20,8 +22,17 @@ use cluster_tests::scenarios::{
 };
 
 const MIB: u64 = 1024 * 1024;
-const NAMES: [&str; 9] = [
-    "bulk", "kill", "disk", "scale", "idle", "pause", "stop", "drill", "damage",
+const NAMES: [&str; 10] = [
+    "bulk",
+    "kill",
+    "disk",
+    "scale",
+    "idle",
+    "pause",
+    "stop",
+    "drill",
+    "historical",
+    "damage",
 ];
 /// Those of clusters.
 const CLUSTERS: [&str; 11] = [
@@ -144,6 +155,24 @@ async fn full_size(name: &str) -> Vec<Bar> {
                 rows: 336_776,
                 table: std::env::var_os("HUB_FLIGHTS").map(Into::into),
                 longest: Some(Duration::from_mins(10)),
+            })
+            .await,
+        ],
+        "historical" => vec![
+            historical::rehearse(&historical::Size {
+                // Those of the year, or the demo's month.
+                rows: match std::env::var_os("HUB_FLIGHTS") {
+                    Some(_) => 336_776,
+                    None => 27_004,
+                },
+                table: std::env::var_os("HUB_FLIGHTS").map(Into::into),
+                s3: false,
+            })
+            .await,
+            historical::rehearse(&historical::Size {
+                rows: 5000,
+                table: None,
+                s3: true,
             })
             .await,
         ],

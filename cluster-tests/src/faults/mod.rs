@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod damage;
 pub mod drill;
 pub mod full_disk;
+pub mod historical;
 pub mod idle;
 pub mod kill;
 pub mod pause;
