@@ -27,6 +27,7 @@ impl HubCommand {
 
     /// With a variable.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass literals")]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.variables.insert(name.to_owned(), value.to_string());
         self

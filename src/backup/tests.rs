@@ -414,7 +414,7 @@ async fn a_damaged_archive_is_not_backed_up_unless_that_is_wanted() {
         &progress,
     )
     .await;
-    assert_eq!(made.unwrap().left_out, [name.clone()]);
+    assert_eq!(made.unwrap().left_out, std::slice::from_ref(&name));
     let restored = NewHub::new().restore(&world, Wanted::Newest).await.unwrap();
     assert_eq!(restored.left_out, [name]);
 }

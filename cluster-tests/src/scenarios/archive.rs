@@ -31,7 +31,7 @@ pub struct Size {
 }
 
 /// How long Spoke keeps what is archived: the least that it can be set to.
-const SPOKE: Duration = Duration::from_secs(60);
+const SPOKE: Duration = Duration::from_mins(1);
 
 /// Runs it in that size.
 pub async fn rehearse(size: &Size) -> Bar {

@@ -40,7 +40,7 @@ async fn run(size: &Size) -> Outcome<String> {
     let mut with = Hub::new()?
         .with("HUB_ARCHIVE_URL", "s3://bucket")
         .with("HUB_ARCHIVE_SETTLE_SECONDS", "1")
-        .with("FAULTS_MINUTE_MS", &size.minute.as_millis().to_string());
+        .with("FAULTS_MINUTE_MS", size.minute.as_millis());
     for (name, value) in server.variables() {
         with.set(&name, &value);
     }

@@ -21,9 +21,6 @@ use crate::spoke::ChannelId;
 const AT_ONCE: usize = 8;
 /// How many names are listed, and objects deleted, at a time.
 const NAMES: usize = 1000;
-/// So many folders of channels that nobody knows go whatever else there is. More go only where more channels
-/// are known than are not: where coordination has lost them, the archive is what they are restored from.
-const STRANGE: usize = 20;
 
 /// What is kept in mind from one sweep to the next.
 #[derive(Debug, Default)]
@@ -148,7 +145,8 @@ impl Archiver {
             swept.first.retain(|id, _| known.contains(id));
             swept.strange.retain(|id, _| strange.contains(id));
             swept.held_back = None;
-            if strange.len() > STRANGE && strange.len() > known.len() {
+            // Where coordination has lost its channels, the archive is what they are restored from.
+            if strange.len() > known.len() {
                 let (strange, known) = (strange.len(), known.len());
                 let why = format!(
                     "the archive has {strange} folders of channels that do not exist, and {known} do: \
