@@ -1,5 +1,7 @@
 //! The calls: what brings about each documented answer.
 
+use std::net::SocketAddr;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -52,14 +54,21 @@ pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
     run.ask(hub, "recovery", "").expect(403).await;
     run.ask(hub, "recover", "").expect(403).await;
     run.ask(hub, "backup", "").expect(403).await;
+    run.ask(hub, "archive", "").expect(403).await;
+    run.ask(hub, "archiveOf", "any").expect(403).await;
 
-    let ops = free_address();
-    let setup = Setup::new().set("OPS_LISTEN", ops);
-    let token = setup.folder().join("token");
-    std::fs::write(&token, TOKEN).unwrap();
-    let setup = setup.set("OPS_ADMIN_TOKEN_FILE", token.display());
-    let _hub = setup.start().await;
-    for (id, query, status) in [
+    let (ops, hub) = with_operators(Setup::new()).await;
+    let channel = hub.channel("archived").await;
+    let archived = [
+        ("archive", "", 200),
+        ("archiveOf", channel.as_str(), 200),
+        ("archiveOf", "none", 404),
+    ];
+    as_administrator(run, ops, &archived).await;
+    let other = Setup::new().set("ARCHIVE_LOCAL", false);
+    let (other_ops, _other) = with_operators(other).await;
+    as_administrator(run, other_ops, &[("archive", "", 404)]).await;
+    let calls = [
         ("backup", "", 200),
         ("backup", "?state=false", 200),
         ("recovery", "", 200),
@@ -69,7 +78,23 @@ pub(super) async fn of_the_node(run: &Run, hub: &Hub) {
         ("recover", "?without=a/b", 400),
         ("recover", "?ring=x", 400),
         ("recover", "?without=nobody", 409),
-    ] {
+    ];
+    as_administrator(run, ops, &calls).await;
+}
+
+/// A hub that listens for operators there, and knows the administrators' token.
+async fn with_operators(setup: Setup) -> (SocketAddr, Hub) {
+    let ops = free_address();
+    let token = setup.folder().join("token");
+    std::fs::write(&token, TOKEN).unwrap();
+    let setup = setup.set("OPS_LISTEN", ops);
+    let setup = setup.set("OPS_ADMIN_TOKEN_FILE", token.display());
+    (ops, setup.start().await)
+}
+
+/// Asks as an administrator, and notes the answers.
+async fn as_administrator(run: &Run, ops: SocketAddr, calls: &[(&str, &str, u16)]) {
+    for (id, query, status) in calls.iter().copied() {
         let operation = run.document.operation(id);
         let path = operation.path(query);
         let mut raw = Raw::connect(ops).await;
