@@ -24,7 +24,9 @@ impl Node {
             return self.not_ready();
         };
         let Some(archiver) = &working.archiver else {
-            return reply::json_text(StatusCode::NOT_FOUND, "this hub has no archive");
+            let what_to_do = Some("set archive.url");
+            let text = "this hub has no archive";
+            return reply::error(StatusCode::NOT_FOUND, text, None, None, what_to_do);
         };
         let one = match channel {
             None => None,
@@ -32,7 +34,7 @@ impl Node {
                 Some(channel) => Some(channel),
                 None => {
                     let text = format!("there is no channel {name}");
-                    return reply::json_text(StatusCode::NOT_FOUND, &text);
+                    return reply::error(StatusCode::NOT_FOUND, &text, None, None, None);
                 }
             },
         };

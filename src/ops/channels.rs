@@ -251,7 +251,7 @@ impl Node {
     }
 }
 
-/// When the newest item of a channel came; `None` if it has none.
+/// When the newest item of a channel came; `None` if it has none. Items of the past have their own times.
 async fn newest(reads: &Reads, channel: &Channel) -> Result<Option<Millis>, QueryError> {
     let query = Query {
         from: ItemKey::MIN,
@@ -260,7 +260,7 @@ async fn newest(reads: &Reads, channel: &Channel) -> Result<Option<Millis>, Quer
         limit: 1,
         // What is not decided yet shows that somebody writes.
         stable: false,
-        epoch: Epoch::All,
+        epoch: Epoch::Immutable,
         whole: false,
         records: false,
     };
