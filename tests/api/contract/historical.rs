@@ -229,12 +229,12 @@ async fn epochs() {
 async fn tags() {
     let both = r#"{"mutableTime": "2013-06-01", "tags": ["{tag}"]}"#;
     let rows = rows! {
-        "A tag lists what its channels have of one epoch, by key and then by channel."
+        "A tag lists what its channels have of one epoch, by key."
             channel(both) other(both) before("POST {own}/2013/01/01/05/15/07/003/a", "x")
-            before("POST /channel/{other}/2013/01/01/05/15/07/003/a", "y") before("POST /channel/{other}/1999/01/01/05/15/07/003/a", "z")
+            before("POST /channel/{other}/2013/01/01/05/15/07/003/b", "y") before("POST /channel/{other}/1999/01/01/05/15/07/003/a", "z")
             "GET /tag/{tag}/latest/2?epoch=MUTABLE" => 200 json(r#"{"_links": {"uris": [
                 "{base}/channel/{channel}/2013/01/01/05/15/07/003/a?tag={tag}",
-                "{base}/channel/{other}/2013/01/01/05/15/07/003/a?tag={tag}"]}}"#);
+                "{base}/channel/{other}/2013/01/01/05/15/07/003/b?tag={tag}"]}}"#);
         "From its other end, too."
             channel(both) other(both) before("POST {own}/2013/01/01/05/15/07/003/a", "x")
             before("POST /channel/{other}/1999/01/01/05/15/07/003/a", "z")
