@@ -199,7 +199,7 @@ impl Archiver {
 
     /// How far it has come.
     pub fn state(&self) -> State {
-        let advice = self.advice().or_else(|| self.held_back());
+        let advice = self.advice().or_else(|| self.unaccounted());
         let (rolled_to, rollup_obstacle) = {
             let book = self.book.lock();
             (book.kept(), book.obstacle())

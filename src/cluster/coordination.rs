@@ -171,6 +171,13 @@ pub trait Coordination: Send + Sync {
     /// number.
     async fn forget_tombstones(&self, before: Millis) -> Result<usize, CoordinationError>;
 
+    /// The channels that were deleted and of which the archive may still have something, with when that was
+    /// by the clocks of the nodes that did. Each is kept until it is [`forgotten`](Self::forget_deleted).
+    async fn deleted_channels(&self) -> Result<BTreeMap<u64, Millis>, CoordinationError>;
+
+    /// Forgets deleted channels of which nothing is left.
+    async fn forget_deleted(&self, ids: &[u64]) -> Result<(), CoordinationError>;
+
     /// What becomes of channels, from now on.
     fn watch_channels(&self) -> broadcast::Receiver<ChannelNews>;
 
@@ -201,7 +208,8 @@ pub trait Coordination: Send + Sync {
         data: Vec<u8>,
     ) -> Result<ChannelRecord, CoordinationError>;
 
-    /// Deletes a channel, and its document.
+    /// Deletes a channel, and its document, and notes its number among
+    /// [`deleted_channels`](Self::deleted_channels), in one step.
     async fn delete_channel(&self, name: &str) -> Result<(), CoordinationError>;
 
     /// A channel's document.

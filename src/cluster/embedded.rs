@@ -26,6 +26,8 @@ const DOCUMENTS: TableDefinition<'_, &str, &str> = TableDefinition::new("documen
 const RINGS: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("rings");
 /// One row, while something is being restored: what.
 const RESTORING: TableDefinition<'_, (), &str> = TableDefinition::new("restoring");
+/// Id → when it was deleted: channels of which the archive may still have something.
+const DELETED: TableDefinition<'_, u64, i64> = TableDefinition::new("deleted");
 /// What was counted up to last.
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 
@@ -61,6 +63,7 @@ impl EmbeddedCoordination {
         setup.open_table(RINGS).map_err(unavailable)?;
         setup.open_table(COUNTERS).map_err(unavailable)?;
         setup.open_table(RESTORING).map_err(unavailable)?;
+        setup.open_table(DELETED).map_err(unavailable)?;
         setup.commit().map_err(unavailable)?;
         let rings = read_rings(&db)?;
         let link = Link {
@@ -271,6 +274,35 @@ impl Coordination for EmbeddedCoordination {
         Ok(0)
     }
 
+    async fn deleted_channels(&self) -> Result<BTreeMap<u64, Millis>, CoordinationError> {
+        self.with_db(|db| {
+            let read = db.begin_read().map_err(unavailable)?;
+            let table = read.open_table(DELETED).map_err(unavailable)?;
+            let rows = table.iter().map_err(unavailable)?;
+            rows.map(|row| {
+                let (id, at) = row.map_err(unavailable)?;
+                Ok((id.value(), Millis::new(at.value())))
+            })
+            .collect()
+        })
+        .await
+    }
+
+    async fn forget_deleted(&self, ids: &[u64]) -> Result<(), CoordinationError> {
+        let ids = ids.to_vec();
+        self.with_db(move |db| {
+            let txn = db.begin_write().map_err(unavailable)?;
+            {
+                let mut table = txn.open_table(DELETED).map_err(unavailable)?;
+                for id in ids {
+                    table.remove(id).map_err(unavailable)?;
+                }
+            }
+            txn.commit().map_err(unavailable)
+        })
+        .await
+    }
+
     fn watch_channels(&self) -> broadcast::Receiver<ChannelNews> {
         // There is none: only this process changes channels, and it knows when it does.
         self.news.subscribe()
@@ -378,18 +410,19 @@ impl Coordination for EmbeddedCoordination {
     }
 
     async fn delete_channel(&self, name: &str) -> Result<(), CoordinationError> {
-        let name = name.to_owned();
+        let (name, now) = (name.to_owned(), self.clock.now());
         self.with_db(move |db| {
             let txn = db.begin_write().map_err(unavailable)?;
-            let existed = {
+            {
                 let mut documents = txn.open_table(DOCUMENTS).map_err(unavailable)?;
                 documents.remove(name.as_str()).map_err(unavailable)?;
                 let mut table = txn.open_table(CHANNELS).map_err(unavailable)?;
                 let row = table.remove(name.as_str()).map_err(unavailable)?;
-                row.is_some()
-            };
-            txn.commit().map_err(unavailable)?;
-            existed.then_some(()).ok_or(CoordinationError::Missing)
+                let id = row.ok_or(CoordinationError::Missing)?.value().0;
+                let mut deleted = txn.open_table(DELETED).map_err(unavailable)?;
+                deleted.insert(id, now.get()).map_err(unavailable)?;
+            }
+            txn.commit().map_err(unavailable)
         })
         .await
     }

@@ -285,6 +285,11 @@ impl Cluster {
         let _ = self.own_archived.set(Box::new(archived_to));
     }
 
+    /// Whether there is an archive.
+    pub(super) fn archives(&self) -> bool {
+        self.own_archived.get().is_some()
+    }
+
     /// See [`Vouched::archived_to`].
     pub(super) fn archived_to(&self) -> Millis {
         self.own_archived.get().map_or(Millis::MIN, |to| to())

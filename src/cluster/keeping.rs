@@ -12,6 +12,7 @@ use super::coordination::{
     Coordination, CoordinationError, KeeperLock, MemberRecord, VersionedRings,
 };
 use super::handle::{Cluster, TICK};
+use crate::env::Millis;
 
 /// How long deleted channels are remembered, and how often they are looked through.
 const REMEMBER_DELETED: i64 = 24 * 3_600_000;
@@ -123,6 +124,9 @@ async fn keep(cluster: &Cluster, lock: &dyn KeeperLock) {
             if let Err(error) = cluster.coordination.forget_tombstones(before).await {
                 tracing::debug!(%error, "deleted channels could not be forgotten");
             }
+            if let Err(error) = forget_without_archive(cluster, before).await {
+                tracing::debug!(%error, "numbers of deleted channels could not be forgotten");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -130,6 +134,20 @@ async fn keep(cluster: &Cluster, lock: &dyn KeeperLock) {
             changed = rings.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Without an archive nobody else forgets the numbers of deleted channels, for there is nothing to remove.
+async fn forget_without_archive(
+    cluster: &Cluster,
+    before: Millis,
+) -> Result<(), CoordinationError> {
+    if cluster.archives() {
+        return Ok(());
+    }
+    let deleted = cluster.coordination.deleted_channels().await?;
+    let old = deleted.into_iter().filter(|(_, at)| *at < before);
+    let old: Vec<u64> = old.map(|(id, _)| id).collect();
+    cluster.coordination.forget_deleted(&old).await
 }
 
 fn say(cluster: &Cluster, what: &str) {

@@ -62,6 +62,15 @@ async fn a_name_used_again_has_a_greater_number_and_no_document() {
     let later = crate::harness::clock().now().plus(10_000);
     assert_eq!(a.forget_tombstones(later).await, Ok(1));
     assert_eq!(a.tombstone("c").await, Ok(None));
+    // Their numbers stay until somebody says that nothing is left of them.
+    let b = connect(server, &cluster, 2);
+    let deleted = b.deleted_channels().await.unwrap();
+    assert!(deleted.values().all(|at| *at < later));
+    let ids: Vec<u64> = deleted.into_keys().collect();
+    assert_eq!(ids, [made.id, anew.id]);
+    b.forget_deleted(&[made.id, 7]).await.unwrap();
+    let deleted = a.deleted_channels().await.unwrap();
+    assert_eq!(deleted.into_keys().collect::<Vec<_>>(), [anew.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! What archiving asks of the hub.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -59,6 +59,12 @@ pub(super) trait Source: Send + Sync {
 
     /// All channels that exist, as coordination says now.
     async fn known(&self) -> Result<BTreeSet<ChannelId>, ChannelError>;
+
+    /// The channels that were deleted and of which the archive may still have something, with when that was.
+    async fn deleted(&self) -> Result<BTreeMap<ChannelId, Millis>, ChannelError>;
+
+    /// Forgets deleted channels of which the archive has nothing any more.
+    async fn forget_deleted(&self, ids: &[ChannelId]) -> Result<(), ChannelError>;
 
     /// The first time from `from` on of which this node holds anything of any channel.
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError>;
@@ -174,6 +180,17 @@ impl Source for ArchiverParts {
             .into_iter()
             .map(|channel| ChannelId(channel.id))
             .collect())
+    }
+
+    async fn deleted(&self) -> Result<BTreeMap<ChannelId, Millis>, ChannelError> {
+        let deleted = self.channels.coordination.deleted_channels().await?;
+        let numbered = deleted.into_iter().map(|(id, at)| (ChannelId(id), at));
+        Ok(numbered.collect())
+    }
+
+    async fn forget_deleted(&self, ids: &[ChannelId]) -> Result<(), ChannelError> {
+        let ids: Vec<u64> = ids.iter().map(|id| id.0).collect();
+        Ok(self.channels.coordination.forget_deleted(&ids).await?)
     }
 
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {

@@ -2,13 +2,12 @@
 //! channels that were deleted.
 //!
 //! Nothing goes on doubt: not without an answer of coordination, asked for this; not what is in part below;
-//! not a deleted channel's folder that was not seen as such before, a while ago.
+//! not a folder without a record that its channel was deleted, a while ago.
 
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::{ArchiveError, Archiver};
 use crate::archive::name::{Object, channel_of};
@@ -28,10 +27,8 @@ pub(super) struct Swept {
     /// Where the first object begins that a channel has; nothing of it goes before that time is below its
     /// retention.
     first: HashMap<ChannelId, Millis>,
-    /// Since when folders have been seen whose channel is not known.
-    strange: HashMap<ChannelId, Instant>,
-    /// Why folders stay that nobody knows.
-    held_back: Option<String>,
+    /// Folders whose channel neither exists nor was deleted.
+    strange: usize,
 }
 
 /// What a sweep did.
@@ -132,47 +129,37 @@ impl Archiver {
         Ok(expired)
     }
 
-    /// Removes the folders of channels that do not exist, if they were seen as such before.
+    /// Removes the folders of channels that were deleted a while ago, and forgets those of which nothing was
+    /// left the last time.
     async fn sweep_deleted(&self) -> Result<u64, ArchiveError> {
         // First the folders: a channel that is created after coordination has answered is in none of them.
         let folders = self.store.folders("").await?;
-        let known: BTreeSet<ChannelId> = self.source.known().await?;
-        let ids = folders.iter().filter_map(|folder| id_of(folder));
-        let strange: Vec<ChannelId> = ids.filter(|id| !known.contains(id)).collect();
-        let now = Instant::now();
-        let due: Vec<ChannelId> = {
+        let folders: BTreeSet<ChannelId> = folders.iter().filter_map(|name| id_of(name)).collect();
+        let known = self.source.known().await?;
+        let gone = self.source.deleted().await?;
+        {
             let mut swept = self.swept.lock();
             swept.first.retain(|id, _| known.contains(id));
-            swept.strange.retain(|id, _| strange.contains(id));
-            swept.held_back = None;
-            // Where coordination has lost its channels, the archive is what they are restored from.
-            if strange.len() > known.len() {
-                let (strange, known) = (strange.len(), known.len());
-                let why = format!(
-                    "the archive has {strange} folders of channels that do not exist, and {known} do: \
-                     none is removed"
-                );
-                tracing::warn!("{why}");
-                swept.held_back = Some(why);
-                return Ok(0);
-            }
-            let mut due = Vec::new();
-            for id in strange {
-                let since = *swept.strange.entry(id).or_insert(now);
-                if now.duration_since(since) >= self.settings.deleted_pause {
-                    due.push(id);
-                }
-            }
-            due
-        };
+            swept.strange = folders
+                .iter()
+                .filter(|id| !known.contains(id) && !gone.contains_key(id))
+                .count();
+        }
+        let pause = i64::try_from(self.settings.deleted_pause.as_millis()).unwrap_or(i64::MAX);
+        let before = self.source.now().minus(pause);
+        let due = gone.iter().filter(|(id, at)| {
+            // By no means one that exists after all: it was restored.
+            **at <= before && !known.contains(id) && self.source.channel(**id).is_none()
+        });
+        let (left, empty): (Vec<ChannelId>, Vec<ChannelId>) =
+            due.map(|(id, _)| *id).partition(|id| folders.contains(id));
         let mut deleted = 0;
-        for id in due {
-            // By no means one that this node has heard of since.
-            if self.source.channel(id).is_some() {
-                continue;
-            }
+        for id in left {
             deleted += self.remove_folder(id).await?;
-            self.swept.lock().strange.remove(&id);
+        }
+        // Of those removed just now a late request may still bring something: next time.
+        if !empty.is_empty() {
+            self.source.forget_deleted(&empty).await?;
         }
         Ok(deleted)
     }
@@ -194,9 +181,16 @@ impl Archiver {
         }
     }
 
-    /// Why nothing is removed of channels that do not exist, if that is so.
-    pub(super) fn held_back(&self) -> Option<String> {
-        self.swept.lock().held_back.clone()
+    /// What stays in the archive that no channel of this cluster accounts for, if anything does.
+    pub(super) fn unaccounted(&self) -> Option<String> {
+        let strange = self.swept.lock().strange;
+        (strange > 0).then(|| {
+            format!(
+                "the archive has {strange} folders of channels that this cluster neither has nor has \
+                 deleted; they stay: another cluster may be using the same archive.url, or channels are \
+                 missing after a restore from an earlier backup"
+            )
+        })
     }
 }
 

@@ -40,6 +40,8 @@ struct Item {
 struct World {
     now: AtomicI64,
     channels: Mutex<BTreeMap<ChannelId, Arc<Channel>>>,
+    /// Deleted ones, with when that was.
+    deleted: Mutex<BTreeMap<ChannelId, Millis>>,
     /// What a stable read gives.
     stable: Mutex<BTreeMap<(ChannelId, ItemKey), Item>>,
     store: Store,
@@ -66,6 +68,7 @@ impl World {
         Arc::new(Self {
             now: AtomicI64::new(NOON.get()),
             channels: Mutex::default(),
+            deleted: Mutex::default(),
             stable: Mutex::default(),
             store,
             watch,
@@ -172,6 +175,11 @@ impl World {
         let mut channel = (**channels.get(&id).unwrap()).clone();
         change(&mut channel);
         channels.insert(id, Arc::new(channel));
+    }
+
+    fn delete(&self, id: ChannelId) {
+        self.channels.lock().remove(&id);
+        self.deleted.lock().insert(id, self.now());
     }
 
     /// The names of all objects.
@@ -293,6 +301,17 @@ impl Source for Node {
     async fn known(&self) -> Result<BTreeSet<ChannelId>, ChannelError> {
         self.answered()?;
         Ok(self.world.channels.lock().keys().copied().collect())
+    }
+
+    async fn deleted(&self) -> Result<BTreeMap<ChannelId, Millis>, ChannelError> {
+        self.answered()?;
+        Ok(self.world.deleted.lock().clone())
+    }
+
+    async fn forget_deleted(&self, ids: &[ChannelId]) -> Result<(), ChannelError> {
+        self.answered()?;
+        self.world.deleted.lock().retain(|id, _| !ids.contains(id));
+        Ok(())
     }
 
     async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {

@@ -79,6 +79,14 @@ impl Coordination for Slow {
         self.inner.forget_tombstones(before).await
     }
 
+    async fn deleted_channels(&self) -> Answer<BTreeMap<u64, Millis>> {
+        self.inner.deleted_channels().await
+    }
+
+    async fn forget_deleted(&self, ids: &[u64]) -> Answer<()> {
+        self.inner.forget_deleted(ids).await
+    }
+
     fn watch_channels(&self) -> broadcast::Receiver<ChannelNews> {
         self.inner.watch_channels()
     }

@@ -33,6 +33,11 @@ async fn channels_are_compared_and_set_and_kept() {
     assert_eq!(coordination.channel("a").await.unwrap(), None);
     let missing = coordination.delete_channel("a").await;
     assert_eq!(missing, Err(CoordinationError::Missing));
+    // Its number stays until somebody says that nothing is left of it.
+    let deleted = coordination.deleted_channels().await.unwrap();
+    assert_eq!(deleted.keys().collect::<Vec<_>>(), [&first.id]);
+    coordination.forget_deleted(&[first.id]).await.unwrap();
+    assert!(coordination.deleted_channels().await.unwrap().is_empty());
     let anew = coordination
         .create_channel("a", Vec::new(), None)
         .await

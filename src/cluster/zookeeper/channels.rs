@@ -1,12 +1,14 @@
 //! Channels, their documents, and what is left of deleted ones.
 
+use std::collections::BTreeMap;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use zookeeper_client::{Client, Error, MultiWriteResult, MultiWriter};
 
 use super::super::coordination::{ChannelRecord, CoordinationError, Tombstone};
 use super::Shared;
 use super::calls::{self, newest};
-use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, RESTORING, sharded};
+use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, LEFT, RESTORING, sharded};
 use crate::env::Millis;
 
 /// Folders read at the same time.
@@ -16,22 +18,17 @@ const TRIES: usize = 10;
 
 /// All channels.
 pub(super) async fn all(shared: &Shared) -> Result<Vec<ChannelRecord>, CoordinationError> {
-    let client = shared.client().await?;
-    let all = async {
+    let all = async |client: &Client| {
         client.sync(CHANNELS).await?;
         let folders = client.list_children(CHANNELS).await?;
         let folders: Vec<Vec<ChannelRecord>> = stream::iter(folders)
-            .map(|folder| folder_of(shared, &client, folder))
+            .map(|folder| folder_of(shared, client, folder))
             .buffer_unordered(FOLDERS_AT_ONCE)
             .try_collect()
             .await?;
-        Ok::<_, Failure>(folders.into_iter().flatten().collect())
+        Ok(folders.into_iter().flatten().collect())
     };
-    // There may be very many.
-    match tokio::time::timeout(shared.settings.patience() * 20, all).await {
-        Ok(all) => Ok(all?),
-        Err(_) => Err(shared.unavailable("no answer in time")),
-    }
+    slowly(shared, all).await
 }
 
 async fn folder_of(
@@ -202,10 +199,9 @@ pub(super) async fn delete(shared: &Shared, name: &str) -> Result<(), Coordinati
             for _ in 0..TRIES {
                 let (data, stat) = newest(&client, &path).await?.ok_or(Error::NoNode)?;
                 let has_doc = client.check_stat(&doc).await?.is_some();
-                let tombstone = Deleted {
-                    id: nodes::channel_id(&data, &stat, *shared.base.lock()),
-                    at: shared.clock.now().get(),
-                };
+                let id = nodes::channel_id(&data, &stat, *shared.base.lock());
+                let at = shared.clock.now().get();
+                let tombstone = Deleted { id, at };
                 let tombstone = serde_json::to_vec(&tombstone).map_err(Failure::unreadable)?;
                 let mut writer = client.new_multi_writer();
                 writer.add_delete(&path, Some(stat.version))?;
@@ -214,10 +210,12 @@ pub(super) async fn delete(shared: &Shared, name: &str) -> Result<(), Coordinati
                 }
                 // A channel is never made beside a tombstone, so there is none.
                 writer.add_create(&deleted, &tombstone, &shared.persistent())?;
+                writer.add_create(&nodes::left(id), &tombstone, &shared.persistent())?;
                 if tried(writer).await?.is_some() {
                     return Ok(());
                 }
                 folder_for(shared, &client, DELETED, name).await?;
+                folder_for(shared, &client, LEFT, &nodes::left_name(id)).await?;
             }
             Err(CoordinationError::Conflict.into())
         })
@@ -280,27 +278,77 @@ pub(super) async fn forget_tombstones(
     shared: &Shared,
     before: Millis,
 ) -> Result<usize, CoordinationError> {
-    let client = shared.client().await?;
-    let forget = async {
+    let forget = async |client: &Client| {
         let mut forgotten = 0;
-        for folder in client.list_children(DELETED).await? {
-            let folder = format!("{DELETED}/{folder}");
-            for (name, data, stat) in calls::list(&client, &folder).await? {
-                if Deleted::read(&data, &stat).is_ok_and(|found| found.deleted >= before) {
-                    continue;
-                }
-                let path = format!("{folder}/{name}");
-                match client.delete(&path, Some(stat.version)).await {
-                    Ok(()) => forgotten += 1,
-                    Err(Error::NoNode | Error::BadVersion) => {}
-                    Err(error) => return Err(Failure::from(error)),
-                }
+        for (path, data, stat) in all_in(client, DELETED).await? {
+            if Deleted::read(&data, &stat).is_ok_and(|found| found.deleted >= before) {
+                continue;
+            }
+            match client.delete(&path, Some(stat.version)).await {
+                Ok(()) => forgotten += 1,
+                Err(Error::NoNode | Error::BadVersion) => {}
+                Err(error) => return Err(Failure::from(error)),
             }
         }
         Ok(forgotten)
     };
-    match tokio::time::timeout(shared.settings.patience() * 20, forget).await {
-        Ok(forgotten) => Ok(forgotten?),
+    slowly(shared, forget).await
+}
+
+/// The deleted channels of which the archive may still have something.
+pub(super) async fn left(shared: &Shared) -> Result<BTreeMap<u64, Millis>, CoordinationError> {
+    let read = async |client: &Client| {
+        client.sync(LEFT).await?;
+        let found = all_in(client, LEFT).await?;
+        let read = |(_, data, stat): (String, Vec<u8>, _)| {
+            let found = Deleted::read(&data, &stat)?;
+            Ok((found.id, found.deleted))
+        };
+        found.into_iter().map(read).collect()
+    };
+    slowly(shared, read).await
+}
+
+/// Forgets deleted channels of which nothing is left.
+pub(super) async fn forget_left(shared: &Shared, ids: &[u64]) -> Result<(), CoordinationError> {
+    let forget = async |client: &Client| {
+        for id in ids {
+            match client.delete(&nodes::left(*id), None).await {
+                Ok(()) | Err(Error::NoNode) => {}
+                Err(error) => return Err(Failure::from(error)),
+            }
+        }
+        Ok(())
+    };
+    slowly(shared, forget).await
+}
+
+/// All nodes in the folders of a folder: their paths, and what they hold.
+async fn all_in(
+    client: &Client,
+    folder: &str,
+) -> Result<Vec<(String, Vec<u8>, zookeeper_client::Stat)>, Failure> {
+    let mut all = Vec::new();
+    for shard in client.list_children(folder).await? {
+        let shard = format!("{folder}/{shard}");
+        let found = calls::list(client, &shard).await?;
+        all.extend(
+            found
+                .into_iter()
+                .map(|(name, data, stat)| (format!("{shard}/{name}"), data, stat)),
+        );
+    }
+    Ok(all)
+}
+
+/// Does what may take many calls.
+async fn slowly<T>(
+    shared: &Shared,
+    work: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, CoordinationError> {
+    let client = shared.client().await?;
+    match tokio::time::timeout(shared.settings.patience() * 20, work(&client)).await {
+        Ok(done) => Ok(done?),
         Err(_) => Err(shared.unavailable("no answer in time")),
     }
 }

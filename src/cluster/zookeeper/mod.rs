@@ -215,6 +215,14 @@ impl Coordination for ZooKeeperCoordination {
         channels::tombstone(&self.shared, name).await
     }
 
+    async fn deleted_channels(&self) -> Result<BTreeMap<u64, Millis>, CoordinationError> {
+        channels::left(&self.shared).await
+    }
+
+    async fn forget_deleted(&self, ids: &[u64]) -> Result<(), CoordinationError> {
+        channels::forget_left(&self.shared, ids).await
+    }
+
     async fn forget_tombstones(&self, before: Millis) -> Result<usize, CoordinationError> {
         channels::forget_tombstones(&self.shared, before).await
     }

@@ -16,6 +16,8 @@ pub(super) const RINGS: &str = "/rings";
 pub(super) const CHANNELS: &str = "/channels";
 pub(super) const DOCS: &str = "/docs";
 pub(super) const DELETED: &str = "/deleted";
+/// Deleted channels, by their numbers, of which the archive may still have something.
+pub(super) const LEFT: &str = "/left";
 /// When the cluster was first seen in this ZooKeeper: what its counts begin at.
 pub(super) const EPOCH: &str = "/epoch";
 /// What is being restored; there only while that lasts.
@@ -26,7 +28,7 @@ pub(super) const KEEPER: &str = "/locks/keeper";
 pub(super) const SHUTDOWN: &str = "/locks/shutdown";
 
 /// The folders that every cluster has.
-pub(super) const FOLDERS: [&str; 6] = [MEMBERS, CONFIRM, CHANNELS, DOCS, DELETED, LOCKS];
+pub(super) const FOLDERS: [&str; 7] = [MEMBERS, CONFIRM, CHANNELS, DOCS, DELETED, LEFT, LOCKS];
 
 pub(super) fn member(member: &Member) -> String {
     format!("{MEMBERS}/{member}")
@@ -44,6 +46,16 @@ pub(super) fn shard(folder: &str, name: &str) -> String {
 /// The node of a channel, by its name in lower case.
 pub(super) fn sharded(folder: &str, name: &str) -> String {
     format!("{}/{name}", shard(folder, name))
+}
+
+/// The node of a deleted channel, by its number.
+pub(super) fn left(id: u64) -> String {
+    sharded(LEFT, &left_name(id))
+}
+
+/// What it is called in its folder.
+pub(super) fn left_name(id: u64) -> String {
+    format!("{id:016x}")
 }
 
 /// The name in the path of a channel's node; `None` for folders.

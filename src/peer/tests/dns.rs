@@ -72,19 +72,34 @@ struct Dnsmasq {
 }
 
 impl Dnsmasq {
+    /// On a port that is free. Where another process takes it meanwhile, on another.
     fn start() -> Self {
+        let mut reasons = Vec::new();
+        for _ in 0..5 {
+            match Self::try_start() {
+                Ok(started) => return started,
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        panic!("dnsmasq does not start: {reasons:#?}");
+    }
+
+    fn try_start() -> Result<Self, String> {
         let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let folder = tempfile::tempdir().unwrap();
         let hosts = folder.path().join("hosts");
         std::fs::write(&hosts, "").unwrap();
-        let mut process = Command::new("dnsmasq")
+        let said = folder.path().join("said");
+        let process = Command::new("dnsmasq")
             .args([
                 "--keep-in-foreground",
                 "--no-resolv",
                 "--no-hosts",
                 "--conf-file=",
+                // Else it watches folders, of which a machine can have used up its share.
+                "--no-poll",
             ])
             .args([
                 "--listen-address=127.0.0.1",
@@ -95,9 +110,14 @@ impl Dnsmasq {
             .arg(format!("--port={}", address.port()))
             .arg(format!("--addn-hosts={}", hosts.display()))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap())
             .spawn()
             .unwrap();
+        let mut started = Self {
+            address,
+            process,
+            folder,
+        };
         // It hears signals before it listens.
         // That it listens is read and not tried: what is tried with may be what it fails for.
         let wanted = format!("0100007F:{:04X} ", address.port());
@@ -107,18 +127,19 @@ impl Dnsmasq {
                 .contains(&wanted)
         };
         let began = Instant::now();
-        while !listens() {
-            assert_eq!(process.try_wait().unwrap(), None, "dnsmasq has ended");
+        loop {
+            if let Some(status) = started.process.try_wait().unwrap() {
+                let said = std::fs::read_to_string(&said).unwrap_or_default();
+                return Err(format!("{address}: {status}: {said}"));
+            }
+            if listens() {
+                return Ok(started);
+            }
             assert!(
                 began.elapsed() < Duration::from_mins(1),
                 "dnsmasq does not listen"
             );
             std::thread::sleep(Duration::from_millis(5));
-        }
-        Self {
-            address,
-            process,
-            folder,
         }
     }
 }

@@ -105,7 +105,16 @@ async fn channels() {
         "Stale channels are listed, with when that was."
             "GET /internal/channel/stale/60" => 200 keys("_links stale") json(r#"{
                 "_links": {"self": {"href": "{base}/internal/channel/stale/60"}},
-                "stale": {"stale minutes": 60, "stale cutoff": "…-…-…T…:…:….…Z", "uris": []}}"#);
+                "stale": {"stale minutes": 60, "stale cutoff": "…-…-…T…:…:….…Z"}}"#);
+        "One whose items are younger is not among them."
+            channel(r#"{"owner": "{tag}"}"#) items(1) "GET /internal/channel/stale/60/{tag}" => 200
+            json(r#"{"stale": {"stale minutes": 60, "uris": []}}"#);
+        "One whose newest item that cannot change any more is from long ago is."
+            channel(r#"{"mutableTime": "2013-06-01", "owner": "{tag}"}"#)
+            before("POST {own}/2013/04/01/12/00/00/001", "x")
+            before_with("PATCH {own}", &[("content-type", "application/json")], r#"{"mutableTime": "2013-03-01"}"#)
+            "GET /internal/channel/stale/60/{tag}" => 200
+            json(r#"{"stale": {"uris": [{"last update": "2013-04-01T12:00:00.001Z", "uri": "{url}"}]}}"#);
         "Their items are older than so many minutes."
             channel(r#"{"owner": "{tag}"}"#) items(1)
             "GET /internal/channel/stale/0/{tag}" => 200 json(r#"{
