@@ -44,6 +44,10 @@ pub(super) async fn cut(
     let mut sending = Sending { to, upload: None };
     let mut block: (Range<u64>, Bytes) = (0..0, Bytes::new());
     for record in index.records().filter(|record| record.key.millis <= until) {
+        if record.is_elsewhere() {
+            writer.point(record.key, record.content_type, record.size, record.sum);
+            continue;
+        }
         let range = index.block_of(&record);
         if block.0 != range {
             let read = match &bytes {

@@ -106,6 +106,8 @@ pub struct ArchiveSettings {
     pub rollup_pause: Duration,
     /// How long a channel must have been unknown before its objects go.
     pub deleted_pause: Duration,
+    /// From that size on, in bytes, an item has an object of its own, to which its minute's points.
+    pub large_item: u64,
     /// The archive's URL.
     pub url: String,
 }

@@ -147,6 +147,7 @@ pub(super) fn archive_settings(config: &Config, mark: PathBuf, url: String) -> A
         mark,
         rollup_pause: Duration::from_secs(config.archive.rollup_pause_seconds),
         deleted_pause: Duration::from_secs(config.archive.sweep_minutes * 30),
+        large_item: config.channel.large_item_bytes,
         url,
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Block {
     pub(super) size: u64,
 }
 
+/// The block of a record that is in none: its payload is in an object of its own.
+pub(super) const ELSEWHERE: u32 = u32::MAX;
+
 /// What the index says of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
@@ -45,7 +48,8 @@ pub struct Record<'a> {
     pub size: u64,
     /// The XXH3 of its payload.
     pub sum: u64,
-    /// The number of the block that its payload is in, counted from 0.
+    /// The number of the block that its payload is in, counted from 0; nothing if it is
+    /// [`elsewhere`](Self::is_elsewhere).
     pub number: u32,
     block: Block,
     offset: u64,
@@ -63,6 +67,11 @@ impl Record<'_> {
             block: self.block,
             offset: self.offset,
         }
+    }
+
+    /// Whether its payload is not in this object, but in the one under the item's own name: it is a large item.
+    pub fn is_elsewhere(&self) -> bool {
+        self.number == ELSEWHERE
     }
 
     /// How long its block is before it is compressed, in bytes.
@@ -88,6 +97,8 @@ pub struct Index {
 /// type    := len:u16 text
 /// record  := key_len:u8 key kind:u32 block:u32 offset:u64 size:u64 sum:u64
 /// ```
+///
+/// The block of a record whose payload is elsewhere is the greatest number there is.
 pub(super) fn encode(blocks: &[Block], types: &[String], lines: &[Line]) -> Vec<u8> {
     let mut out = Vec::with_capacity(12 + blocks.len() * 24 + lines.len() * 48);
     out.extend_from_slice(&(blocks.len() as u32).to_le_bytes());
@@ -219,9 +230,14 @@ impl Index {
                 size: rest.u64()?,
                 sum: rest.u64()?,
             };
-            let block = blocks.get(line.block as usize);
-            let end = line.offset.checked_add(line.size);
-            let fits = block.zip(end).is_some_and(|(block, end)| end <= block.size);
+            let fits = if line.block == ELSEWHERE {
+                // Only items have names of their own.
+                line.offset == 0 && !key.is_bulk()
+            } else {
+                let block = blocks.get(line.block as usize);
+                let end = line.offset.checked_add(line.size);
+                block.zip(end).is_some_and(|(block, end)| end <= block.size)
+            };
             if !fits || line.kind as usize > types.len() {
                 return Err(Damaged("a record lies outside its block"));
             }
@@ -392,6 +408,9 @@ pub fn unpack(record: &Record<'_>, block: &[u8]) -> Result<Bytes, Damaged> {
 /// # Errors
 /// [`Damaged`].
 pub fn cut(record: &Record<'_>, plain: &Bytes) -> Result<Bytes, Damaged> {
+    if record.is_elsewhere() {
+        return Err(Damaged("an item is not in it"));
+    }
     let start = record.offset as usize;
     let range = start..start.saturating_add(record.size as usize);
     if plain

@@ -113,6 +113,32 @@ fn an_object_is_these_bytes() {
 }
 
 #[test]
+fn a_large_item_is_pointed_to() {
+    let mut writer = ObjectWriter::new(CHANNEL);
+    writer.push(key(1), None, b"").unwrap();
+    writer.point(key(2), Some("text/plain"), 77, 99);
+    writer.push(key(3), None, b"three").unwrap();
+    writer.point(key(4), None, 0, 1);
+    let bytes = writer.finish().unwrap();
+    let index = Index::of_object(&bytes).unwrap();
+    assert_eq!((index.footer().records, index.blocks()), (4, 1));
+    for (at, is_elsewhere) in [(1, false), (2, true), (3, false), (4, true)] {
+        let record = index.find(&key(at)).unwrap();
+        assert_eq!(record.is_elsewhere(), is_elsewhere);
+        let range = index.block_of(&record);
+        let block = &bytes[range.start as usize..range.end as usize];
+        assert_eq!(index.payload(&record, block).is_err(), is_elsewhere);
+    }
+    let pointer = index.find(&key(2)).unwrap();
+    let said = (pointer.content_type, pointer.size, pointer.sum);
+    assert_eq!(said, (Some("text/plain"), 77, 99));
+    // Only an item has a name of its own.
+    let mut writer = ObjectWriter::new(CHANNEL);
+    writer.point(key(2).bulk(2).unwrap(), None, 77, 99);
+    assert!(Index::of_object(&writer.finish().unwrap()).is_err());
+}
+
+#[test]
 fn one_without_records_is_one() {
     let bytes = object(&[]);
     assert_eq!(read(&bytes).unwrap(), []);

@@ -6,8 +6,8 @@ use std::io;
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::index::{Block, Line, encode};
-use super::{Footer, HEAD_LEN, MAGIC, VERSION};
+use super::index::{Block, ELSEWHERE, Line, encode};
+use super::{Footer, HEAD_LEN, INDEX_MAX, MAGIC, VERSION};
 use crate::item::ItemKey;
 use crate::spoke::ChannelId;
 
@@ -32,6 +32,8 @@ pub struct ObjectWriter {
     items: u64,
     /// The payloads of the block that is being filled.
     open: Vec<u8>,
+    /// Whether there are records of that block.
+    is_named: bool,
 }
 
 impl ObjectWriter {
@@ -53,6 +55,7 @@ impl ObjectWriter {
             lines: Vec::new(),
             items: 0,
             open: Vec::new(),
+            is_named: false,
         }
     }
 
@@ -80,10 +83,25 @@ impl ObjectWriter {
         });
         self.items += u64::from(key.count());
         self.open.extend_from_slice(payload);
+        self.is_named = true;
         if self.open.len() >= BLOCK {
             self.end_block()?;
         }
         Ok(())
+    }
+
+    /// Adds a large item whose payload is in the object under its own name, of that size and XXH3.
+    pub fn point(&mut self, key: ItemKey, content_type: Option<&str>, size: u64, sum: u64) {
+        let kind = content_type.map_or(0, |text| self.number_of(text));
+        self.lines.push(Line {
+            key,
+            kind,
+            block: ELSEWHERE,
+            offset: 0,
+            size,
+            sum,
+        });
+        self.items += u64::from(key.count());
     }
 
     /// How many bytes were written, taken or not.
@@ -111,11 +129,15 @@ impl ObjectWriter {
     /// Ends the object: gives the rest of it.
     ///
     /// # Errors
-    /// As [`Self::push`].
+    /// As [`Self::push`], or if its index would be larger than any that is read.
     pub fn finish(mut self) -> io::Result<Bytes> {
         self.end_block()?;
         let index_at = self.len();
         let plain = encode(&self.blocks, &self.types, &self.lines);
+        if plain.len() as u64 > INDEX_MAX {
+            // It would not be read.
+            return Err(io::Error::other("it has too many records for one object"));
+        }
         let index = compress(&plain)?;
         self.out.extend_from_slice(&index);
         self.sum.update(&self.out);
@@ -146,11 +168,7 @@ impl ObjectWriter {
 
     fn end_block(&mut self) -> io::Result<()> {
         // One that has only records without bytes is a block all the same: they name it.
-        let named = self
-            .lines
-            .last()
-            .is_some_and(|line| line.block == self.blocks.len() as u32);
-        if !named {
+        if !self.is_named {
             return Ok(());
         }
         let at = self.len();
@@ -162,6 +180,7 @@ impl ObjectWriter {
             size: self.open.len() as u64,
         });
         self.open.clear();
+        self.is_named = false;
         Ok(())
     }
 }

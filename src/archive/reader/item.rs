@@ -182,6 +182,15 @@ impl ArchiveReader {
         let Some((record, number)) = known.index.holder(key) else {
             return Ok(None);
         };
+        if record.is_elsewhere() {
+            return match self.single(known.index.channel(), key).await? {
+                Single::Item(item) => Ok(Some(item)),
+                Single::Gone => Ok(None),
+                Single::Neither => Err(ReadArchiveError::Missing {
+                    name: Object::Item(*key).name(known.index.channel()),
+                }),
+            };
+        }
         let share = self.room(&known.name, record.size).await?;
         let payload = held(share, self.objects.payload(known, &record).await?);
         let kind = record.content_type.map(str::to_owned);

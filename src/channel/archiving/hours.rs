@@ -309,12 +309,23 @@ impl Archiver {
         };
         let mut rest = &blocks[..];
         while let Some(first) = rest.first() {
+            if first.iter().all(Record::is_elsewhere) {
+                for record in *first {
+                    let kind = record.content_type.map(str::to_owned);
+                    sending
+                        .point(record.key, kind, record.size, record.sum)
+                        .await?;
+                }
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
             let mut bytes = size(first);
             let mut count = 1;
-            while let Some(next) = rest.get(count).map(|block| size(block))
-                && bytes + next <= RUN
+            while let Some(next) = rest.get(count)
+                && !next.iter().any(Record::is_elsewhere)
+                && bytes + size(next) <= RUN
             {
-                bytes += next;
+                bytes += size(next);
                 count += 1;
             }
             let (run, behind) = rest.split_at(count);

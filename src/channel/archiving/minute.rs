@@ -258,6 +258,11 @@ impl Archiver {
             tracing::warn!(name, %key, "an archived object has an item that no replica lists");
             crate::metric::archive_surplus();
         }
+        for record in keys.iter().filter_map(|key| index.find(key)) {
+            if record.is_elsewhere() {
+                self.check_large(channel, &record).await?;
+            }
+        }
         let looking = stream::iter(keys.to_vec());
         let looking = looking.map(|key| self.has_other(channel, Arc::clone(index), key));
         let mut looking = looking.buffered(READ_AT_ONCE);
@@ -305,7 +310,13 @@ impl Archiver {
             while let Some(record) = records.try_next().await? {
                 let key = record.head.key;
                 let kind = record.head.content_type.clone();
-                let _room = sending.room(record.head.size).await?;
+                let size = record.head.size;
+                if size >= self.settings.large_item && !key.is_bulk() {
+                    let sum = self.put_large(channel, record).await?;
+                    sending.point(key, kind, size, sum).await?;
+                    continue;
+                }
+                let _room = sending.room(size).await?;
                 let payload = payload(record).await?;
                 sending.push(key, kind, payload).await?;
             }

@@ -29,6 +29,9 @@ const LARGE_KIB: u32 = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct Bounds {
     uploads: Arc<Semaphore>,
+    /// Large items that are sent while the object that points to them is made: it may hold one of the
+    /// others' turns meanwhile.
+    aside: Arc<Semaphore>,
     large: Arc<Semaphore>,
     /// Bulk inserts larger than [`LARGE`] that are taken apart: one at a time.
     packs: Arc<Semaphore>,
@@ -38,6 +41,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             uploads: Arc::new(Semaphore::new(UPLOADS)),
+            aside: Arc::new(Semaphore::new(1)),
             large: Arc::new(Semaphore::new(LARGE_KIB as usize)),
             packs: Arc::new(Semaphore::new(1)),
         }
@@ -63,13 +67,21 @@ async fn take(semaphore: &Arc<Semaphore>, count: u32) -> io::Result<OwnedSemapho
 struct Waiting {
     key: ItemKey,
     content_type: Option<String>,
-    payload: Bytes,
+    payload: Payload,
+}
+
+enum Payload {
+    Here(Bytes),
+    /// In an object of its own: its size and XXH3.
+    Elsewhere(u64, u64),
 }
 
 /// An object that is being made and sent.
 pub(super) struct Sending<'a> {
     store: &'a Store,
     bounds: &'a Bounds,
+    /// Whose turn it is to send part by part.
+    turns: &'a Arc<Semaphore>,
     name: String,
     /// `None` while it is compressed into elsewhere, and for good if that failed.
     writer: Option<ObjectWriter>,
@@ -96,12 +108,19 @@ impl<'a> Sending<'a> {
         Self {
             store,
             bounds,
+            turns: &bounds.uploads,
             name: name.to_owned(),
             writer: Some(ObjectWriter::new(channel)),
             waiting: Vec::new(),
             waiting_bytes: 0,
             upload: None,
         }
+    }
+
+    /// As one that is sent while another object is made.
+    pub(super) fn aside(mut self) -> Self {
+        self.turns = &self.bounds.aside;
+        self
     }
 
     /// What is to be held while a record of that size is read and given to [`Self::push`]; `None` for those
@@ -128,6 +147,29 @@ impl<'a> Sending<'a> {
         payload: Bytes,
     ) -> Result<(), ArchiveError> {
         self.waiting_bytes += payload.len();
+        let payload = Payload::Here(payload);
+        self.add(key, content_type, payload).await
+    }
+
+    /// Adds a large item whose payload has an object of its own, of that size and XXH3, in its place among
+    /// the records.
+    pub(super) async fn point(
+        &mut self,
+        key: ItemKey,
+        content_type: Option<String>,
+        size: u64,
+        sum: u64,
+    ) -> Result<(), ArchiveError> {
+        let payload = Payload::Elsewhere(size, sum);
+        self.add(key, content_type, payload).await
+    }
+
+    async fn add(
+        &mut self,
+        key: ItemKey,
+        content_type: Option<String>,
+        payload: Payload,
+    ) -> Result<(), ArchiveError> {
         self.waiting.push(Waiting {
             key,
             content_type,
@@ -142,7 +184,7 @@ impl<'a> Sending<'a> {
     /// Begins to send it part by part.
     async fn begin(&mut self) -> Result<(), ArchiveError> {
         if self.upload.is_none() {
-            let turn = take(&self.bounds.uploads, 1).await?;
+            let turn = take(self.turns, 1).await?;
             self.upload = Some((self.store.upload(&self.name).await?, turn));
         }
         Ok(())
@@ -154,7 +196,11 @@ impl<'a> Sending<'a> {
         let mut writer = self.writer.take().ok_or_else(given_up)?;
         let compressing = tokio::task::spawn_blocking(move || {
             for record in waiting {
-                writer.push(record.key, record.content_type.as_deref(), &record.payload)?;
+                let kind = record.content_type.as_deref();
+                match record.payload {
+                    Payload::Here(bytes) => writer.push(record.key, kind, &bytes)?,
+                    Payload::Elsewhere(size, sum) => writer.point(record.key, kind, size, sum),
+                }
             }
             Ok::<_, io::Error>(writer)
         });

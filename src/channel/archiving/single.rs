@@ -11,7 +11,7 @@ use super::minute::{Part, READ_AT_ONCE, Settled, payload};
 use super::sending::Sending;
 use super::{ArchiveError, Archiver};
 use crate::archive::name::{Object, day_of, minute_len};
-use crate::archive::object::DELETED;
+use crate::archive::object::{DELETED, Record};
 use crate::archive::store::Created;
 use crate::channel::registry::Channel;
 use crate::env::Millis;
@@ -165,7 +165,11 @@ impl Archiver {
     ) -> Result<(), ArchiveError> {
         let found = self.record(channel, record).await?;
         if !record.is_bulk() {
-            return self.put_item(channel, record, found).await;
+            let sending = self.sending(channel, record);
+            return self
+                .put_item(channel, record, found, sending)
+                .await
+                .map(drop);
         }
         // It is in memory for as long as its items are put.
         let _turn = self.bounds.pack(found.head.size).await?;
@@ -185,14 +189,38 @@ impl Archiver {
         Ok(())
     }
 
-    /// Puts an item as an object.
+    /// Puts a large item as an object, while that of its minute is made; gives the XXH3 of its payload.
+    pub(super) async fn put_large(
+        &self,
+        channel: &Channel,
+        item: StoredItem,
+    ) -> Result<u64, ArchiveError> {
+        let key = item.head.key;
+        let sending = self.sending(channel, key).aside();
+        self.put_item(channel, key, item, sending).await
+    }
+
+    /// Holds the object of a large item, to which a minute's points, against what that says of it.
+    pub(super) async fn check_large(
+        &self,
+        channel: &Channel,
+        record: &Record<'_>,
+    ) -> Result<(), ArchiveError> {
+        let known = Known {
+            size: record.size,
+            sum: Some(record.sum),
+        };
+        self.check_item(channel, record.key, known).await
+    }
+
+    /// Puts an item as an object; gives the XXH3 of its payload.
     async fn put_item(
         &self,
         channel: &Channel,
         key: ItemKey,
         item: StoredItem,
-    ) -> Result<(), ArchiveError> {
-        let mut sending = self.sending(channel, key);
+        mut sending: Sending<'_>,
+    ) -> Result<u64, ArchiveError> {
         let kind = item.head.content_type.clone();
         let room = sending.room(item.head.size).await;
         let read = match room {
@@ -215,8 +243,12 @@ impl Archiver {
         mut sending: Sending<'_>,
         kind: Option<String>,
         payload: Bytes,
-    ) -> Result<(), ArchiveError> {
-        let known = Known::of(&payload);
+    ) -> Result<u64, ArchiveError> {
+        let (size, sum) = (payload.len() as u64, xxh3_64(&payload));
+        let known = Known {
+            size,
+            sum: Some(sum),
+        };
         if let Err(error) = sending.push(key, kind, payload).await {
             sending.give_up().await;
             return Err(error);
@@ -224,11 +256,11 @@ impl Archiver {
         let name = Object::Item(key).name(channel.id);
         let is_there = async || Ok(self.index(&name).await?.is_some());
         let made = sending.finish(is_there).await?;
-        match made.created {
-            Created::Now => Ok(()),
-            // Somebody else may have taken over too: what is there is looked at.
-            Created::Before => self.check_item(channel, key, known).await,
+        // Somebody else may have taken over too: what is there is looked at.
+        if made.created == Created::Before {
+            self.check_item(channel, key, known).await?;
         }
+        Ok(sum)
     }
 
     fn sending(&self, channel: &Channel, key: ItemKey) -> Sending<'_> {

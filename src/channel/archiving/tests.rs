@@ -1,6 +1,7 @@
 //! Archivers of several nodes with one store in memory, in a time that is set.
 
 mod hours;
+mod large;
 mod lowering;
 mod minutes;
 mod singles;
@@ -149,6 +150,7 @@ impl World {
             rolled: self.folder.path().join(format!("{name}-hours")),
             rollup_pause: Duration::from_mins(5),
             deleted_pause: Duration::from_mins(30),
+            large_item: 40 << 20,
             url: "s3://bucket".to_owned(),
         }
     }
