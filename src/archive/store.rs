@@ -356,6 +356,15 @@ impl Upload {
         Ok(())
     }
 
+    /// Waits until what was given so far is there, but for the last part, which is sent with its end.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn settle(&mut self) -> Result<(), StoreError> {
+        let sent = self.writing.wait_for_capacity(0).await;
+        sent.map_err(|error| refused("write", &self.name, &error))
+    }
+
     /// Ends it: now it is there, in place of one that may have been.
     ///
     /// # Errors

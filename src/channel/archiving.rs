@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use self::book::Book;
 pub use self::progress::Storing;
-use self::progress::{Due, Progress};
+use self::progress::{Due, Progress, Stopped};
 use self::sending::Bounds;
 use self::source::Source;
 pub use self::sweeping::Sweep;
@@ -269,7 +269,7 @@ impl Archiver {
     /// time.
     ///
     /// # Errors
-    /// If how far it has come was not kept, or what this node holds could not be looked up.
+    /// If how far it has come was not kept.
     pub async fn archive(&self) -> Result<(), ArchiveError> {
         if let Some(advice) = self.advice()
             && !self.warned.swap(true, Ordering::Relaxed)
@@ -289,8 +289,7 @@ impl Archiver {
                 from = end;
             } else if end.get() - from.get() > hour_len() {
                 // Far behind, as at the first start: what holds nothing is passed over.
-                let first = self.source.first_held(from).await?;
-                from = first.unwrap_or(end).min(end).floor_to(minute_len());
+                from = self.first_held(from, end).await;
             }
             let to = from.floor_to(hour_len()).plus(hour_len()).min(end);
             self.archive_to(from, to).await;
@@ -300,6 +299,28 @@ impl Archiver {
                 return Ok(());
             }
         }
+    }
+
+    /// The first minute between two times of which this node holds anything; `to` if it holds nothing. Channels
+    /// that cannot be looked up stay behind by themselves.
+    async fn first_held(&self, from: Millis, to: Millis) -> Millis {
+        let mut first = to;
+        for channel in self.source.channels() {
+            match self.source.next_held(channel.id, from, to).await {
+                Ok(held) => first = held.unwrap_or(to).min(first),
+                Err(error) => {
+                    let name = channel.config.name.as_str();
+                    let stopped = Stopped {
+                        at: from,
+                        obstacle: Some(format!("{name}: {}", ArchiveError::from(error))),
+                        waiting: None,
+                    };
+                    let mut progress = self.progress.lock();
+                    progress.note(channel.id, Err(stopped), from, Instant::now());
+                }
+            }
+        }
+        first
     }
 
     /// Archives each channel up to there: from where it was left, or from `from` on.
@@ -319,7 +340,7 @@ impl Archiver {
                     return;
                 };
                 let archived = self.archive_channel(channel, due, to).await;
-                self.progress.lock().note(id, archived, Instant::now());
+                self.progress.lock().note(id, archived, to, Instant::now());
             });
         archiving.await;
     }

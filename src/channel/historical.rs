@@ -29,6 +29,8 @@ const LARGE: usize = 256 << 10;
 const BYTES_PER_SECOND: f64 = 4.0 * 1024.0 * 1024.0;
 /// How many stamps are tried before it is said that none is free: after a start the first may not be.
 const TRIES: usize = 100;
+/// The pause before an item is put again that another try seemed to have put.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How much earlier than a channel an item must be for there to be no other copy of it: live items are
 /// stamped by clocks, and no two differ by as much.
 const BEFORE: i64 = 3_600_000;
@@ -80,6 +82,13 @@ pub struct Place {
     pub at: Millis,
     /// What tells it from others of that time; `None`: the hub chooses.
     pub suffix: Option<Suffix>,
+}
+
+/// What is found under a key.
+enum There {
+    Item(Payload),
+    Gone,
+    Nothing,
 }
 
 /// The write path of items of the past.
@@ -155,10 +164,7 @@ impl Historical {
                 }
                 (None, Some(text)) => {
                     let key = ItemKey::new(place.at, suffix_of(channel, text));
-                    match self.create(channel, key, payload).await? {
-                        Created::Now => Ok(key),
-                        Created::Before => self.same(channel, key, payload).await,
-                    }
+                    self.create_once(channel, key, payload).await
                 }
                 (None, None) => self.create_somewhere(channel, place.at, payload).await,
             }
@@ -193,6 +199,29 @@ impl Historical {
         }
     }
 
+    /// Puts an item unless it was put there before.
+    async fn create_once(
+        &self,
+        channel: &Channel,
+        key: ItemKey,
+        payload: &Payload,
+    ) -> Result<ItemKey, HistoricalError> {
+        for _ in 0..TRIES {
+            if self.create(channel, key, payload).await? == Created::Now {
+                return Ok(key);
+            }
+            match self.there(channel, key).await? {
+                There::Item(there) if there == *payload => return Ok(key),
+                There::Item(_) => return Err(HistoricalError::KeyReused),
+                // It was deleted since: then it was there.
+                There::Gone => return Ok(key),
+                // Another try was on its way, and did not come to its end.
+                There::Nothing => tokio::time::sleep(AGAIN).await,
+            }
+        }
+        Err(HistoricalError::Slow)
+    }
+
     /// Puts an item under a stamp that nothing has.
     async fn create_somewhere(
         &self,
@@ -203,6 +232,10 @@ impl Historical {
         for _ in 0..TRIES {
             let key = self.stamps.stamp(at);
             if self.create(channel, key, payload).await? == Created::Now {
+                return Ok(key);
+            }
+            // A request that was done and not answered is sent again, and finds its own item.
+            if matches!(self.there(channel, key).await?, There::Item(there) if there == *payload) {
                 return Ok(key);
             }
         }
@@ -230,25 +263,14 @@ impl Historical {
         Ok(Created::Now)
     }
 
-    /// Whether what is under a key is that payload.
-    async fn same(
-        &self,
-        channel: &Channel,
-        key: ItemKey,
-        payload: &Payload,
-    ) -> Result<ItemKey, HistoricalError> {
+    /// What is under a key.
+    async fn there(&self, channel: &Channel, key: ItemKey) -> Result<There, HistoricalError> {
         let (_, reader) = self.archive.as_ref().ok_or(HistoricalError::NoArchive)?;
-        let there = match reader.single(channel.id, &key).await? {
-            Single::Item(item) => item,
-            // It was deleted since: then it was there.
-            Single::Gone | Single::Neither => return Ok(key),
-        };
-        let there = there.into_payload().map_err(inside)?;
-        if there == *payload {
-            Ok(key)
-        } else {
-            Err(HistoricalError::KeyReused)
-        }
+        Ok(match reader.single(channel.id, &key).await? {
+            Single::Item(item) => There::Item(item.into_payload().map_err(inside)?),
+            Single::Gone => There::Gone,
+            Single::Neither => There::Nothing,
+        })
     }
 
     /// Puts an object, in place of one that may be there.
@@ -313,3 +335,6 @@ fn suffix_of(channel: &Channel, idempotency_key: &str) -> Suffix {
     // Twenty letters and digits are a suffix.
     Suffix::parse(&text).unwrap_or(Suffix::EMPTY)
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,9 @@ fn not_done(wrong: &HistoricalError, channel: &Channel) -> Reply {
             reply::unavailable(&text, reason, Some(name), &[])
         }
         HistoricalError::Store(_) | HistoricalError::Read(_) | HistoricalError::Slow => {
-            let reason = format!("outcome unknown, safe to do again: {text}");
+            let reason = format!(
+                "outcome unknown; safe to do again with a hash of its own or an Idempotency-Key: {text}"
+            );
             reply::unavailable("the archive did not answer", &reason, Some(name), &[])
         }
         HistoricalError::KeyReused => reply::error(

@@ -12,7 +12,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -28,6 +28,8 @@ pub struct Watch {
     /// Puts and ends of uploads of names that hold that text wait.
     held: Mutex<Option<String>>,
     released: Notify,
+    /// How often it is said of what is to be created that it was there: whether it is there then.
+    lies: Mutex<Vec<bool>>,
     /// How many wait.
     waiting: Mutex<usize>,
     no_tails: bool,
@@ -53,6 +55,12 @@ impl Watch {
     pub fn hold(&self, text: Option<&str>) {
         *self.held.lock() = text.map(str::to_owned);
         self.released.notify_waiters();
+    }
+
+    /// Lets the next object that is to be created be said to have been there: after it was put, as where a
+    /// request was done, not answered, and sent again; or without, as where another one was about to put it.
+    pub fn lie(&self, put: bool) {
+        self.lies.lock().push(put);
     }
 
     /// How many puts wait.
@@ -142,7 +150,19 @@ impl ObjectStore for Watched {
     ) -> Result<PutResult> {
         self.watch.asked("put", location.as_ref())?;
         self.watch.wait(location.as_ref()).await;
-        self.inner.put_opts(location, payload, options).await
+        let lie = match options.mode {
+            PutMode::Create => self.watch.lies.lock().pop(),
+            _ => None,
+        };
+        match lie {
+            None => return self.inner.put_opts(location, payload, options).await,
+            Some(true) => drop(self.inner.put_opts(location, payload, options).await?),
+            Some(false) => {}
+        }
+        Err(Error::AlreadyExists {
+            path: location.to_string(),
+            source: "it was told to say so".into(),
+        })
     }
 
     async fn put_multipart_opts(

@@ -23,8 +23,6 @@ use crate::spoke::ChannelId;
 
 /// Hours that are put together at the same time.
 const AT_ONCE: usize = 3;
-/// Minutes whose indexes are read at the same time.
-const READ_AT_ONCE: usize = 8;
 /// For how long an hour is over before its minutes are put together, in milliseconds: others may still be
 /// about to write some.
 fn after() -> i64 {
@@ -35,6 +33,8 @@ const TRIES: u32 = 20;
 /// An hour with more records stays in minutes, so that its index is read in no time; and one with more
 /// bytes, as an upload has room for so many.
 const RECORDS_MAX: u64 = 1_000_000;
+/// Minutes of an hour that are read at the same time: an index of each is in memory.
+const PARTS_AT_ONCE: usize = 2;
 const BYTES_MAX: u64 = 32 << 30;
 /// An object up to this size is read whole, in bytes.
 const SMALL: u64 = 64 * 1024;
@@ -144,12 +144,12 @@ impl Archiver {
         if there.minutes.is_empty() || (there.minutes.len() == 1 && !there.hour) {
             return Ok(Outcome::Done);
         }
-        let parts = self.parts(channel, &there.minutes).await?;
+        let Some(parts) = self.parts(channel, &there.minutes).await? else {
+            return Ok(Outcome::Done);
+        };
         if !there.hour {
             let floor = self.source.floor(channel);
-            let records: u64 = parts.iter().map(|part| part.index.footer().records).sum();
-            let bytes: u64 = parts.iter().map(|part| part.index.footer().index_at).sum();
-            if floor.millis >= hour.plus(hour_len()) || records > RECORDS_MAX || bytes > BYTES_MAX {
+            if floor.millis >= hour.plus(hour_len()) {
                 return Ok(Outcome::Done);
             }
             if !self.is_whole(channel, hour, &parts).await? {
@@ -219,15 +219,26 @@ impl Archiver {
         }
     }
 
-    /// The objects of minutes, with their indexes.
+    /// The objects of minutes, with their indexes; `None` if they are too much for one object of an hour, which
+    /// is found before the indexes of all of them are in memory.
     async fn parts(
         &self,
         channel: &Channel,
         minutes: &[Millis],
-    ) -> Result<Vec<Part>, ArchiveError> {
+    ) -> Result<Option<Vec<Part>>, ArchiveError> {
         let minutes = minutes.to_vec();
         let reading = stream::iter(minutes).map(|minute| self.part_of(channel, minute));
-        reading.buffered(READ_AT_ONCE).try_collect().await
+        let mut reading = reading.buffered(PARTS_AT_ONCE);
+        let (mut parts, mut records, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(part) = reading.try_next().await? {
+            records += part.index.footer().records;
+            bytes += part.index.footer().index_at;
+            if records > RECORDS_MAX || bytes > BYTES_MAX {
+                return Ok(None);
+            }
+            parts.push(part);
+        }
+        Ok(Some(parts))
     }
 
     async fn part_of(&self, channel: &Channel, minute: Millis) -> Result<Part, ArchiveError> {

@@ -103,9 +103,15 @@ impl Archiver {
                 waiting: None,
             }
         };
-        let held = self.source.minutes(channel.id, due.from, to).await;
-        let held = held.map_err(|error| failed(due.from, &error.into()))?;
-        for minute in held {
+        // Before it is looked what is held: what is on its way to the disk now is not listed yet.
+        let undecided = self.source.undecided_from(channel.id);
+        let decided_to = undecided.map_or(to, |at| at.floor_to(minute_len()).min(to));
+        let mut at = due.from;
+        loop {
+            let held = self.source.next_held(channel.id, at, decided_to).await;
+            let held = held.map_err(|error| failed(at, &error.into()))?;
+            let Some(minute) = held else { break };
+            at = minute.plus(minute_len());
             match self.settle(channel, minute, &mut walk).await {
                 Ok(Settled::Found) => walk.waiting = None,
                 Ok(Settled::Written) => {}
@@ -118,6 +124,13 @@ impl Archiver {
                 }
                 Err(error) => return Err(failed(minute, &error)),
             }
+        }
+        if decided_to < to {
+            return Err(Stopped {
+                at: decided_to,
+                obstacle: None,
+                waiting: None,
+            });
         }
         Ok(())
     }
@@ -141,6 +154,7 @@ impl Archiver {
             return Ok(Settled::Waits);
         }
         let keys = self.source.keys(&channel, minute, end).await?;
+        let keys = self.not_deleted(&channel, keys).await?;
         if keys.is_empty() {
             return Ok(Settled::Found);
         }
@@ -158,6 +172,25 @@ impl Archiver {
             }
         }
         Ok(settled)
+    }
+
+    /// Without those that Spoke holds and that were deleted since, as items of the past can be.
+    async fn not_deleted(
+        &self,
+        channel: &Channel,
+        keys: Vec<ItemKey>,
+    ) -> Result<Vec<ItemKey>, ArchiveError> {
+        if !keys.iter().any(|key| channel.is_historical(key)) {
+            return Ok(keys);
+        }
+        let looking = stream::iter(keys).map(async |key| {
+            let is_there = !channel.is_historical(&key)
+                || key.is_bulk()
+                || self.source.record(channel, &key).await?.is_some();
+            Ok::<_, ArchiveError>(is_there.then_some(key))
+        });
+        let found: Vec<Option<ItemKey>> = looking.buffered(READ_AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn settle_batch(
@@ -282,6 +315,10 @@ impl Archiver {
         index: Arc<Index>,
         key: ItemKey,
     ) -> Result<Option<(ItemKey, &'static str)>, ArchiveError> {
+        if channel.is_historical(&key) {
+            // It may have been written again since, past Spoke.
+            return Ok(None);
+        }
         let own = match self.source.own(channel.id, key).await {
             Ok(Some(own)) => own,
             // What is damaged here is not what it should be there.

@@ -150,8 +150,9 @@ impl Progress {
                     from,
                     waiting: None,
                 },
+                // Something may have been stored late of a time that the others have not come to either.
                 Some(lagging) if lagging.again <= now => Due {
-                    from: lagging.at,
+                    from: lagging.at.min(from),
                     waiting: lagging.waiting,
                 },
                 Some(_) => return None,
@@ -161,11 +162,21 @@ impl Progress {
         due.collect()
     }
 
-    /// Takes up what has become of a channel that was due.
-    pub(super) fn note(&mut self, channel: ChannelId, archived: Result<(), Stopped>, now: Instant) {
+    /// Takes up what has become of a channel that was due, up to `to`.
+    pub(super) fn note(
+        &mut self,
+        channel: ChannelId,
+        archived: Result<(), Stopped>,
+        to: Millis,
+        now: Instant,
+    ) {
         let stopped = match archived {
             Ok(()) => {
-                self.lagging.remove(&channel);
+                let behind = self.lagging.get(&channel);
+                // What is to be looked at again behind that was not.
+                if behind.is_some_and(|lagging| lagging.at < to) {
+                    self.lagging.remove(&channel);
+                }
                 return;
             }
             Err(stopped) => stopped,
@@ -269,10 +280,10 @@ mod tests {
         let from = progress.ahead();
         for (channel, _) in progress.due([A, B], from, now) {
             if channel == B {
-                progress.note(B, Ok(()), now);
+                progress.note(B, Ok(()), at(to), now);
             }
         }
-        progress.note(A, outcome, now);
+        progress.note(A, outcome, at(to), now);
         progress.came_to(at(to));
     }
 
@@ -296,7 +307,7 @@ mod tests {
                 now += Duration::from_secs(1);
             }
             pauses.push((now - before).as_secs());
-            progress.note(A, stopped(3, Some("why")), now);
+            progress.note(A, stopped(3, Some("why")), at(10), now);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 80, 120, 120]);
         let due = progress.due([A], at(10), now + AGAIN_MAX);
@@ -305,7 +316,7 @@ mod tests {
             waiting: None,
         };
         assert_eq!(due, [(A, due_at_3)]);
-        progress.note(A, Ok(()), now);
+        progress.note(A, Ok(()), at(10), now);
         assert_eq!((progress.reached(), progress.obstacle()), (at(10), None));
     }
 
@@ -337,7 +348,7 @@ mod tests {
         let due = progress.lock().due([A, B], at(20), now);
         let from = due.iter().find(|(channel, _)| *channel == A).unwrap();
         assert_eq!(from.1.from, at(4));
-        progress.lock().note(A, Ok(()), now);
+        progress.lock().note(A, Ok(()), at(20), now);
         assert_eq!(progress.lock().reached(), at(20));
     }
 
@@ -351,10 +362,31 @@ mod tests {
         // Of a time that is not looked at yet nothing needs to be known.
         drop(Storing::begin(&progress, B, at(12)));
         for channel in [A, B] {
-            progress.lock().note(channel, Ok(()), now);
+            progress.lock().note(channel, Ok(()), at(10), now);
         }
         progress.lock().came_to(at(10));
         assert_eq!(progress.lock().reached(), at(4));
         assert_eq!(progress.lock().reached_by(B), at(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_stored_late_ahead_of_all_skips_nothing() {
+        let now = Instant::now();
+        let progress = Arc::new(Mutex::new(Progress::new(at(0))));
+        // Far behind, and looked at hour by hour; meanwhile something comes of a later one.
+        progress.lock().look_to(at(180));
+        drop(Storing::begin(&progress, B, at(119)));
+        for hour in 0..3 {
+            let (from, to) = (at(60 * hour), at(60 * hour + 60));
+            let due = progress.lock().due([A, B], from, now);
+            assert_eq!(due.len(), 2);
+            assert!(due.iter().all(|(_, due)| due.from == from), "{due:?}");
+            for (channel, _) in due {
+                progress.lock().note(channel, Ok(()), to, now);
+            }
+            progress.lock().came_to(to);
+            assert_eq!(progress.lock().reached(), to);
+        }
+        assert_eq!(progress.lock().lagging(), 0);
     }
 }

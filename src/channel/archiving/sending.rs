@@ -250,6 +250,10 @@ impl<'a> Sending<'a> {
         }
         self.begin().await?;
         self.send(last).await?;
+        // As little time as can be is between that look and the end, which takes the place of what came since.
+        if let Some((upload, _)) = &mut self.upload {
+            upload.settle().await?;
+        }
         if is_there().await? {
             let created = Created::Before;
             return Ok(Made { footer, created });

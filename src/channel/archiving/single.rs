@@ -145,6 +145,8 @@ impl Archiver {
             None => "it is not there, though it was",
             Some((index, _)) if index.channel() != channel.id => "it is of another channel",
             Some((_, None)) => "its item is not in it",
+            // It may have been written again since.
+            Some((_, Some(_))) if channel.is_historical(&key) => return Ok(()),
             Some((_, Some(record)))
                 if record.size != known.size || known.sum.is_some_and(|sum| sum != record.sum) =>
             {

@@ -66,16 +66,17 @@ pub(super) trait Source: Send + Sync {
     /// Forgets deleted channels of which the archive has nothing any more.
     async fn forget_deleted(&self, ids: &[ChannelId]) -> Result<(), ChannelError>;
 
-    /// The first time from `from` on of which this node holds anything of any channel.
-    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError>;
-
-    /// The minutes between two times of which this node holds anything of a channel, in order.
-    async fn minutes(
+    /// The first minute between two times of which this node holds anything of a channel, or may have held
+    /// what it cannot read any more.
+    async fn next_held(
         &self,
         channel: ChannelId,
         from: Millis,
         to: Millis,
-    ) -> Result<Vec<Millis>, ReadError>;
+    ) -> Result<Option<Millis>, ReadError>;
+
+    /// The lowest time of what is on its way to this node's disk, or not decided yet, of a channel.
+    fn undecided_from(&self, channel: ChannelId) -> Option<Millis>;
 
     /// All records between two times, as a stable read gives them.
     async fn keys(
@@ -109,6 +110,39 @@ fn place_in(own: &Member, set: &[Member], before: &[Member]) -> usize {
 fn closed() -> ReadError {
     ReadError::Closed {
         reason: "the store is not open".to_owned(),
+    }
+}
+
+/// A look for the first minute of which anything is held, or may have been: what is damaged here may be whole
+/// elsewhere, and is archived as well.
+struct Look {
+    /// What is looked through next.
+    from: Millis,
+    to: Millis,
+    /// Up to where it is looked in the end.
+    end: Millis,
+}
+
+impl Look {
+    /// Takes up the first time that is held of what was looked through. `None`: there is more to look through.
+    fn found(
+        &mut self,
+        first: Result<Option<Millis>, ReadError>,
+    ) -> Option<Result<Option<Millis>, ReadError>> {
+        match first {
+            Ok(Some(first)) => Some(Ok(Some(first.floor_to(minute_len())))),
+            Ok(None) if self.to < self.end => {
+                (self.from, self.to) = (self.to, self.end);
+                None
+            }
+            // What lies before is whole.
+            Err(ReadError::Incomplete { segment }) if segment.bucket > self.from => {
+                self.to = segment.bucket;
+                None
+            }
+            Err(ReadError::Incomplete { .. }) => Some(Ok(Some(self.from.floor_to(minute_len())))),
+            nothing => Some(nothing),
+        }
     }
 }
 
@@ -193,34 +227,24 @@ impl Source for ArchiverParts {
         Ok(self.channels.coordination.forget_deleted(&ids).await?)
     }
 
-    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {
-        let replica = self.local.get().ok_or_else(closed)?;
-        let mut earliest: Option<Millis> = None;
-        for channel in self.channels.list() {
-            let first = replica.first_held(channel.id, from).await?;
-            earliest = earliest.into_iter().chain(first).min();
-        }
-        Ok(earliest)
-    }
-
-    async fn minutes(
+    async fn next_held(
         &self,
         channel: ChannelId,
         from: Millis,
         to: Millis,
-    ) -> Result<Vec<Millis>, ReadError> {
+    ) -> Result<Option<Millis>, ReadError> {
         let replica = self.local.get().ok_or_else(closed)?;
-        let mut minutes = Vec::new();
-        let mut at = from;
-        while let Some(first) = replica.first_held(channel, at).await? {
-            let minute = first.floor_to(minute_len());
-            if minute >= to {
-                break;
+        let mut look = Look { from, to, end: to };
+        loop {
+            let first = replica.first_held(channel, look.from, look.to).await;
+            if let Some(found) = look.found(first) {
+                return found;
             }
-            minutes.push(minute);
-            at = minute.plus(minute_len());
         }
-        Ok(minutes)
+    }
+
+    fn undecided_from(&self, channel: ChannelId) -> Option<Millis> {
+        self.local.get()?.undecided_from(channel)
     }
 
     async fn keys(
@@ -267,6 +291,53 @@ impl Source for ArchiverParts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_damaged_here_is_looked_at_and_what_lies_around_it() {
+        use crate::spoke::SegmentId;
+        const MINUTE: i64 = 60_000;
+        // Held in the minutes 1, 4 and 7; of the bucket of 4 to 5 a record is damaged.
+        let look = |from: Millis, to: Millis| {
+            let damaged = Millis::new(4 * MINUTE);
+            let held = [1, 4, 7].map(|minute| Millis::new(minute * MINUTE + 5));
+            let first = held.into_iter().find(|at| *at >= from && *at < to);
+            let last = first.unwrap_or(to.minus(1));
+            if from < damaged.plus(2 * MINUTE) && last >= damaged {
+                return Err(ReadError::Incomplete {
+                    segment: SegmentId {
+                        bucket: damaged,
+                        number: 0,
+                    },
+                });
+            }
+            Ok(first)
+        };
+        let mut held = Vec::new();
+        let (mut at, end) = (Millis::new(0), Millis::new(10 * MINUTE));
+        loop {
+            let mut next = Look {
+                from: at,
+                to: end,
+                end,
+            };
+            let found = loop {
+                if let Some(found) = next.found(look(next.from, next.to)) {
+                    break found.unwrap();
+                }
+            };
+            let Some(minute) = found else { break };
+            held.push(minute.get() / MINUTE);
+            at = minute.plus(MINUTE);
+        }
+        assert_eq!(held, [1, 4, 5, 7]);
+        // Another error is one.
+        let mut next = Look {
+            from: at,
+            to: end,
+            end,
+        };
+        assert!(matches!(next.found(Err(closed())), Some(Err(_))));
+    }
 
     #[test]
     fn no_two_members_have_the_same_place() {

@@ -45,6 +45,8 @@ struct World {
     deleted: Mutex<BTreeMap<ChannelId, Millis>>,
     /// What a stable read gives.
     stable: Mutex<BTreeMap<(ChannelId, ItemKey), Item>>,
+    /// What it lists besides, though nobody finds it any more.
+    listed: Mutex<BTreeSet<(ChannelId, ItemKey)>>,
     store: Store,
     watch: Arc<Watch>,
     folder: tempfile::TempDir,
@@ -57,6 +59,10 @@ struct Node {
     members: AtomicUsize,
     /// Which of the records it holds, if not all; and as what.
     held: Mutex<BTreeMap<(ChannelId, ItemKey), Option<Item>>>,
+    /// Channels that it cannot look up.
+    unreadable: Mutex<BTreeSet<ChannelId>>,
+    /// From when on what it has of a channel is not decided.
+    undecided: Mutex<BTreeMap<ChannelId, Millis>>,
     /// Whether it can be asked for items.
     away: AtomicBool,
     /// Whether coordination answers it.
@@ -71,6 +77,7 @@ impl World {
             channels: Mutex::default(),
             deleted: Mutex::default(),
             stable: Mutex::default(),
+            listed: Mutex::default(),
             store,
             watch,
             folder: tempfile::tempdir().unwrap(),
@@ -136,6 +143,8 @@ impl World {
             place: place.into(),
             members: AtomicUsize::new(3),
             held: Mutex::default(),
+            unreadable: Mutex::default(),
+            undecided: Mutex::default(),
             away: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
         })
@@ -316,27 +325,24 @@ impl Source for Node {
         Ok(())
     }
 
-    async fn first_held(&self, from: Millis) -> Result<Option<Millis>, ReadError> {
-        let ids: Vec<ChannelId> = self.world.channels.lock().keys().copied().collect();
-        let mut earliest = None;
-        for id in ids {
-            let first = self.minutes(id, from, Millis::MAX).await?;
-            earliest = earliest.into_iter().chain(first.first().copied()).min();
-        }
-        Ok(earliest)
-    }
-
-    async fn minutes(
+    async fn next_held(
         &self,
         channel: ChannelId,
         from: Millis,
         to: Millis,
-    ) -> Result<Vec<Millis>, ReadError> {
+    ) -> Result<Option<Millis>, ReadError> {
+        if self.unreadable.lock().contains(&channel) {
+            let reason = "its disk does not answer".to_owned();
+            return Err(ReadError::Closed { reason });
+        }
         let keys = self.all(channel).into_iter();
         let keys = keys.filter(|key| (from..to).contains(&key.millis));
-        let keys = keys.filter(|key| self.item(channel, *key).is_some());
-        let minutes: BTreeSet<Millis> = keys.map(|key| key.millis.floor_to(MINUTE)).collect();
-        Ok(minutes.into_iter().collect())
+        let mut keys = keys.filter(|key| self.item(channel, *key).is_some());
+        Ok(keys.next().map(|key| key.millis.floor_to(MINUTE)))
+    }
+
+    fn undecided_from(&self, channel: ChannelId) -> Option<Millis> {
+        self.undecided.lock().get(&channel).copied()
     }
 
     async fn keys(
@@ -353,10 +359,13 @@ impl Source for Node {
         }
         let floor = self.floor(channel);
         let stable = self.world.stable.lock();
-        let keys = stable.keys().filter(|(of, _)| *of == channel.id);
+        let listed = self.world.listed.lock();
+        let keys = stable.keys().chain(listed.iter());
+        let keys = keys.filter(|(of, _)| *of == channel.id);
         let keys = keys.map(|(_, key)| *key);
         let keys = keys.filter(|key| (from..to).contains(&key.millis) && *key >= floor);
-        Ok(keys.collect())
+        let keys: BTreeSet<ItemKey> = keys.collect();
+        Ok(keys.into_iter().collect())
     }
 
     async fn record(

@@ -64,7 +64,7 @@ impl Replica {
         Ok(minutes.into_iter().map(digest).collect())
     }
 
-    /// The first time from `from` on of which anything is held of a channel; `None` if nothing is.
+    /// The first time between two of which anything is held of a channel; `None` if nothing is.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -72,11 +72,17 @@ impl Replica {
         &self,
         channel: ChannelId,
         from: Millis,
+        to: Millis,
     ) -> Result<Option<Millis>, ReadError> {
-        let first = self
-            .page(channel, ItemKey::first_of(from), Millis::MAX, 1)
-            .await?;
+        let first = self.page(channel, ItemKey::first_of(from), to, 1).await?;
         Ok(first.first().map(|entry| entry.key.millis))
+    }
+
+    /// The lowest time of what is on its way to the disk, or not decided, of a channel; `None` if nothing is.
+    pub fn undecided_from(&self, channel: ChannelId) -> Option<Millis> {
+        let promises = self.channels.read().get(&channel).cloned()?;
+        let promises = promises.lock();
+        promises.pending().next().map(|(key, _)| key.millis)
     }
 
     /// What is held of a channel from a position on, up to a time: `limit` lines, or fewer if that is

@@ -40,6 +40,11 @@ enum Step {
 /// milliseconds.
 const OLD: i64 = crate::spoke::store::RECALL / 2;
 
+/// The answer where it could not be kept that something is stored late.
+fn unmarked(error: &io::Error) -> AppendAnswer {
+    AppendAnswer::Unknown(format!("the archive's mark: {error}"))
+}
+
 impl Replica {
     /// Takes a batch in its order, and answers once all of it is as safe as the durability asks.
     pub async fn take(self: &Arc<Self>, batch: Vec<Offered>) -> Vec<AppendAnswer> {
@@ -52,8 +57,7 @@ impl Replica {
                     steps.push(self.begin(offered).await);
                 }
                 Err(error) => {
-                    let unknown = AppendAnswer::Unknown(format!("the archive's mark: {error}"));
-                    steps.push(Step::Now(unknown));
+                    steps.push(Step::Now(unmarked(&error)));
                 }
             }
         }
@@ -74,7 +78,14 @@ impl Replica {
                     }
                     Step::InFlight | Step::MarkBehind => {
                         self.changed(write_id).await;
-                        step = self.begin(offered).await;
+                        // It may have become late by now.
+                        step = match self.late(offered).await {
+                            Ok(noted) => {
+                                late.extend(noted);
+                                self.begin(offered).await
+                            }
+                            Err(error) => Step::Now(unmarked(&error)),
+                        };
                     }
                 }
             };

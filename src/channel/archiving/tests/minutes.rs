@@ -326,3 +326,45 @@ async fn what_cannot_be_read_is_not_written() {
     assert_eq!(archiver.state().lagging, 0);
     assert_eq!(world.names().await.len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_to_the_disk_is_waited_for() {
+    let world = World::new();
+    let (slow, other) = (world.channel(1, "{}"), world.channel(2, "{}"));
+    let node = world.node(0);
+    let archiver = world.archiver("1", &node);
+    world.store(other, NOON.plus(1), "one");
+    // It is stamped, and its sync takes long: nothing is listed yet.
+    node.undecided.lock().insert(slow, NOON.plus(59_900));
+    world.run(&[&archiver], 5 * MINUTE).await;
+    assert_eq!(world.names().await.len(), 1);
+    assert_eq!(archiver.archived_to(), NOON);
+    assert_eq!(archiver.state().obstacle, None);
+    let key = world.store(slow, NOON.plus(59_900), "two");
+    node.undecided.lock().clear();
+    world.run(&[&archiver], 2 * MINUTE).await;
+    let index = world.index(slow, Object::Minute(NOON)).await;
+    assert_eq!(keys_of(&index), [key]);
+    assert!(archiver.archived_to() > NOON.plus(MINUTE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_cannot_be_looked_up_holds_up_no_other() {
+    let world = World::new();
+    let (broken, other) = (world.channel(1, "{}"), world.channel(2, "{}"));
+    world.store(broken, NOON.plus(1), "one");
+    world.store(other, NOON.plus(150 * MINUTE), "two");
+    world.pass(4 * HOUR).await;
+    let node = world.node(0);
+    let archiver = world.archiver("1", &node);
+    node.unreadable.lock().insert(broken);
+    world.run(&[&archiver], MINUTE).await;
+    assert_eq!(world.names().await.len(), 1);
+    let obstacle = archiver.state().obstacle.unwrap();
+    assert!(obstacle.starts_with("c1: "), "{obstacle}");
+    assert!(archiver.archived_to() <= NOON);
+    node.unreadable.lock().clear();
+    world.run(&[&archiver], 5 * MINUTE).await;
+    assert_eq!(world.names().await.len(), 2);
+    assert_eq!(archiver.state().obstacle, None);
+}

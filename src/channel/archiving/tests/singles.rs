@@ -92,3 +92,61 @@ async fn an_item_that_is_another_one_is_told_of() {
     let obstacle = second.state().obstacle.unwrap();
     assert!(obstacle.ends_with("its item is another one"), "{obstacle}");
 }
+
+/// Puts another object in the place of an item's, as whoever inserts it again or deletes it.
+async fn put_again(world: &World, channel: ChannelId, key: ItemKey, payload: Option<&[u8]>) {
+    let object = match payload {
+        Some(payload) => {
+            let mut writer = crate::archive::object::ObjectWriter::new(channel);
+            writer.push(key, None, payload).unwrap();
+            writer.finish().unwrap()
+        }
+        None => crate::archive::object::gone(channel),
+    };
+    let name = Object::Item(key).name(channel);
+    world.store.replace(&name, object).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_written_again_past_spoke_is_no_obstacle() {
+    for storage in ["SINGLE", "BOTH", "BATCH"] {
+        let world = World::new();
+        let config = format!(r#"{{"storage": "{storage}"}}"#);
+        let channel = world.channel(1, &config);
+        let [again, deleted, stays] =
+            [1, 2, 3].map(|at| world.store(channel, NOON.plus(at), "one"));
+        let (first, second) = (world.node(0), world.node(1));
+        let first = world.archiver("1", &first);
+        world.pass(MINUTE + SETTLE).await;
+        if storage != "BATCH" {
+            look(&world, &first).await;
+        }
+        // It takes items of the past now, and both come there before the other replica has looked.
+        world.change(channel, |channel| {
+            channel.historical_to = Some(NOON.plus(HOUR))
+        });
+        put_again(&world, channel, again, Some(b"another")).await;
+        put_again(&world, channel, deleted, None).await;
+        // Whoever reads it finds what is there now.
+        let item = Item {
+            content_type: None,
+            payload: "another".into(),
+        };
+        let before = world.stable.lock().insert((channel, again), item);
+        second.held.lock().insert((channel, again), before);
+        let removed = world.stable.lock().remove(&(channel, deleted));
+        world.listed.lock().insert((channel, deleted));
+        second.held.lock().insert((channel, deleted), removed);
+        for node in [first, world.archiver("2", &second)] {
+            for _ in 0..30 {
+                look(&world, &node).await;
+            }
+            assert_eq!(node.state().obstacle, None, "{storage}");
+            assert!(node.archived_to() > NOON, "{storage}");
+        }
+        if storage == "BATCH" {
+            let index = world.index(channel, Object::Minute(NOON)).await;
+            assert_eq!(keys_of(&index), [again, stays]);
+        }
+    }
+}
