@@ -29,10 +29,15 @@ impl ArchiveReader {
                     break 'pages;
                 }
                 merger.settle(&ItemKey::first_of(begin));
-                if merger.is_full() {
+                let first = match there.object {
+                    Object::Item(key) => key,
+                    Object::Hour(_) | Object::Minute(_) => ItemKey::first_of(begin),
+                };
+                if merger.is_done(&first) {
                     break 'pages;
                 }
                 match there.object {
+                    Object::Hour(_) | Object::Minute(_) if merger.is_full() => {}
                     _ if there.object.end() <= start => {}
                     Object::Minute(_) if begin < taken => {}
                     Object::Hour(_) | Object::Minute(_) => {
@@ -47,7 +52,8 @@ impl ArchiveReader {
                     Object::Item(_) if begin < taken && !wanted.singles_from(begin) => {}
                     Object::Item(key) => merger.one(key, there.size == GONE_LEN as u64),
                 }
-                if merger.is_full() {
+                // Items of a bulk insert that were deleted are said to be behind it.
+                if merger.is_full() && !(merger.ends_in_bulk() && wanted.singles_from(begin)) {
                     break 'pages;
                 }
             }

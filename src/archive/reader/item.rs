@@ -65,7 +65,13 @@ impl ArchiveReader {
             }
         }
         match self.looked_up(channel, key).await {
-            Err(error) if error.may_have_moved() => self.looked_up(channel, key).await,
+            Err(error) if error.may_have_moved() => {
+                let read = self.looked_up(channel, key).await?;
+                if read.is_none() {
+                    self.is_accounted_for(error).await?;
+                }
+                Ok(read)
+            }
             read => read,
         }
     }

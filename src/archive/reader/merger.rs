@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::known::Known;
-use crate::item::ItemKey;
+use crate::item::{Frontier, ItemKey};
 
 /// Puts together what the objects of a channel say, which are given in the order of their names: that is
 /// the order of the times that they begin at. Of a minute and an hour at once only the hour is given.
@@ -44,6 +44,9 @@ impl Merger {
     /// Takes an object of one item, or of none any more.
     pub(super) fn one(&mut self, key: ItemKey, deleted: bool) {
         self.settle(&key);
+        if self.is_full() && deleted && self.is_in_last(&key) {
+            self.gone.push(key);
+        }
         if self.is_full() || key < self.from || key >= self.to {
             return;
         }
@@ -80,6 +83,24 @@ impl Merger {
     pub(super) fn end(&mut self) {
         let to = self.to;
         self.settle(&to);
+    }
+
+    /// Whether a key is that of an item of the last record.
+    fn is_in_last(&self, key: &ItemKey) -> bool {
+        self.keys
+            .last()
+            .is_some_and(|last| last < key && Frontier::up_to(*last).covers(key))
+    }
+
+    /// Whether nothing matters any more that begins at or behind a key: the limit is reached, and none of the
+    /// last record's items can be said there to be deleted.
+    pub(super) fn is_done(&self, key: &ItemKey) -> bool {
+        self.is_full() && !self.is_in_last(key)
+    }
+
+    /// Whether the last record is a bulk insert's.
+    pub(super) fn ends_in_bulk(&self) -> bool {
+        self.keys.last().is_some_and(ItemKey::is_bulk)
     }
 
     /// Whether the limit is reached.

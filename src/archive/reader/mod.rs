@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::name::{Object, hour_len};
 use super::object::{Damaged, FOOTER_LEN, Footer, Index, Record};
 use super::store::{Store, StoreError, Which};
 use crate::env::Millis;
@@ -214,10 +215,35 @@ impl ArchiveReader {
             // Minutes are taken away once their hour is there.
             Err(error) if error.may_have_moved() => {
                 self.names.forget(wanted.channel);
-                self.listed(wanted).await
+                let listed = self.listed(wanted).await?;
+                self.is_accounted_for(error).await?;
+                Ok(listed)
             }
             listed => listed,
         }
+    }
+
+    /// Whether it is in order that an object is missing that was listed: its items are in that of its hour.
+    ///
+    /// # Errors
+    /// That it is missing, if they are not.
+    async fn is_accounted_for(&self, error: ReadArchiveError) -> Result<(), ReadArchiveError> {
+        let ReadArchiveError::Missing { name } = &error else {
+            return Ok(());
+        };
+        if let Ok((channel, Object::Minute(start))) = Object::parse(name) {
+            let hour = Object::Hour(start.floor_to(hour_len())).name(channel);
+            if self
+                .objects
+                .store
+                .read(&hour, Which::Last(1))
+                .await?
+                .is_some()
+            {
+                return Ok(());
+            }
+        }
+        Err(error)
     }
 
     async fn listed(&self, wanted: &Wanted) -> Result<Listed, ReadArchiveError> {

@@ -3,6 +3,7 @@
 mod layouts;
 mod watched;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::super::name::{HOUR, MINUTE, Object};
@@ -318,6 +319,66 @@ async fn nothing_is_kept_where_nothing_may_be() {
         .zip(&items)
     {
         assert_eq!(&bytes(item.unwrap().unwrap()), payload);
+    }
+}
+
+#[tokio::test]
+async fn what_was_listed_and_is_gone_is_missing_unless_its_hour_is_there() {
+    let (_watched, store) = watched();
+    let start = at("2026-11-22T05:00:00Z");
+    let items = [(key(start.plus(1), "0000aX"), vec![1])];
+    let minute = Object::Minute(start).name(CHANNEL);
+    let hour = Object::Hour(start);
+    let later = [(key(start.plus(MINUTE), "0000aX"), vec![2])];
+    for rolled_up in [false, true] {
+        put(&store, Object::Minute(start), packed(&items)).await;
+        put(&store, Object::Minute(start.plus(MINUTE)), packed(&later)).await;
+        let reader = ArchiveReader::new(Arc::clone(&store), 1 << 10, Inflight::new(1 << 30));
+        let forward = wanted(Direction::Ascending, 100);
+        assert_eq!(reader.list(&forward).await.unwrap().keys.len(), 2);
+        reader.objects.forget(&minute).await;
+        store.delete(std::slice::from_ref(&minute)).await.unwrap();
+        if rolled_up {
+            put(
+                &store,
+                hour,
+                packed(&[items.clone(), later.clone()].concat()),
+            )
+            .await;
+            assert_eq!(reader.list(&forward).await.unwrap().keys.len(), 2);
+            continue;
+        }
+        let listed = reader.list(&forward).await;
+        let missing = ReadArchiveError::Missing {
+            name: minute.clone(),
+        };
+        assert_eq!(listed.unwrap_err().to_string(), missing.to_string());
+    }
+}
+
+#[tokio::test]
+async fn an_item_deleted_of_the_last_record_is_said_to_be() {
+    let (_watched, store) = watched();
+    let start = at("2013-01-01T05:00:00Z");
+    let bulk = key(start.plus(1), "0000aX").bulk(3).unwrap();
+    let items: Vec<_> = bulk.items().collect();
+    put(&store, Object::Minute(start), packed(&[(bulk, vec![1])])).await;
+    for deleted in &items[..2] {
+        put(&store, Object::Item(*deleted), gone(CHANNEL)).await;
+    }
+    for (most, limit) in [(1, 1), (1000, 1), (1000, 9)] {
+        let mut reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
+        reader.names.most = most;
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let query = Wanted {
+                singles_to: Some(Millis::MAX),
+                ..wanted(direction, limit)
+            };
+            let listed = reader.list(&query).await.unwrap();
+            assert_eq!(listed.keys, [bulk]);
+            let said: BTreeSet<ItemKey> = listed.gone.into_iter().collect();
+            assert_eq!(said, items[..2].iter().copied().collect());
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::item::Payload;
 use crate::item::pack::PackBuilder;
+use crate::item::{Frontier, Payload};
 
 /// The hours that have something: next to each other, in one month, and far apart.
 const HOURS: [&str; 7] = [
@@ -304,6 +304,17 @@ async fn check(model: &Model, page: usize, cache: u64, pages: bool) -> Result<()
                     loop {
                         let listed = reader.list(&query).await.unwrap();
                         prop_assert!(listed.keys.len() <= limit);
+                        // Up to there all is said, of the last record too.
+                        let said = match (listed.complete_to, direction) {
+                            (None, _) => query.from..query.to.max(query.from),
+                            (Some(last), Direction::Ascending) => {
+                                query.from..Frontier::up_to(last).end().min(query.to)
+                            }
+                            (Some(last), Direction::Descending) => last..query.to,
+                        };
+                        for key in model.gone.range(said) {
+                            prop_assert!(listed.gone.contains(key), "{key} at {limit} a time");
+                        }
                         keys.extend(listed.keys);
                         match (listed.complete_to, direction) {
                             (None, _) => break,
