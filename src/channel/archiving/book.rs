@@ -15,6 +15,8 @@ use crate::spoke::ChannelId;
 /// The pause before one is looked at again that something stands in the way of, and its longest.
 const AGAIN: Duration = Duration::from_secs(15);
 const AGAIN_MAX: Duration = Duration::from_mins(5);
+/// As many hours of a run before this one are opened at a time, or those of one hour.
+const OPEN_MAX: usize = 10_000;
 
 /// What is known of a channel's hour.
 #[derive(Debug, Clone, Default)]
@@ -25,7 +27,16 @@ pub(super) struct Entry {
     again: Option<Instant>,
     /// How often something stood in the way.
     pub(super) tries: u32,
-    obstacle: Option<String>,
+    obstacle: Option<Obstacle>,
+}
+
+/// What stands in the way of an hour.
+#[derive(Debug, Clone)]
+pub(super) struct Obstacle {
+    pub(super) what: String,
+    /// Whether it lasts until somebody does something about it: the hour is tried again and told of, and those
+    /// that come next do not wait for it.
+    pub(super) lasts: bool,
 }
 
 /// What has become of an hour.
@@ -69,8 +80,13 @@ impl Book {
         self.kept = kept;
     }
 
-    pub(super) fn take_unknown(&mut self) -> Option<(Millis, Millis)> {
-        self.unknown.take()
+    /// The next hour of the run before of which it is to be said which channels may have something, if not so
+    /// many are open that it can wait.
+    pub(super) fn take_unknown(&mut self) -> Option<Millis> {
+        let (hour, end) = self.unknown.filter(|_| self.open.len() < OPEN_MAX)?;
+        let next = hour.plus(hour_len());
+        self.unknown = (next < end).then_some((next, end));
+        Some(hour)
     }
 
     /// A channel has, or may have, minutes in the hour of that time.
@@ -106,7 +122,7 @@ impl Book {
     pub(super) fn note(
         &mut self,
         at: (Millis, ChannelId),
-        outcome: Result<Outcome, String>,
+        outcome: Result<Outcome, Obstacle>,
         now: Instant,
     ) {
         let entry = self.open.entry(at).or_default();
@@ -130,7 +146,9 @@ impl Book {
 
     /// Up to where everything is done, given up to where everything is archived.
     pub(super) fn done_to(&self, archived_to: Millis) -> Millis {
-        let first = self.open.keys().next().map(|(hour, _)| *hour);
+        let lasts = |entry: &Entry| entry.obstacle.as_ref().is_some_and(|it| it.lasts);
+        let mut open = self.open.iter().filter(|(_, entry)| !lasts(entry));
+        let first = open.next().map(|((hour, _), _)| *hour);
         let unknown = self.unknown.map(|(from, _)| from);
         let first = first.into_iter().chain(unknown).min();
         first.map_or(archived_to, |first| first.min(archived_to))
@@ -138,6 +156,61 @@ impl Book {
 
     /// What stands in the way of the first hour that something stands in the way of.
     pub(super) fn obstacle(&self) -> Option<String> {
-        self.open.values().find_map(|entry| entry.obstacle.clone())
+        let mut all = self
+            .open
+            .values()
+            .filter_map(|entry| entry.obstacle.as_ref());
+        all.next().map(|obstacle| obstacle.what.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::name::HOUR;
+
+    fn hour(number: i64) -> Millis {
+        Millis::new(number * HOUR)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_hour_that_stays_as_it_is_holds_back_no_other() {
+        let mut book = Book::new(Some(hour(10)), hour(10));
+        let now = Instant::now();
+        let (a, b) = (ChannelId(1), ChannelId(2));
+        for (channel, at) in [(a, 10), (b, 11), (a, 12)] {
+            book.expect(channel, hour(at));
+        }
+        assert_eq!(book.done_to(hour(13)), hour(10));
+        for (lasts, done_to) in [(false, 10), (true, 11)] {
+            let what = "it differs".to_owned();
+            let obstacle = Obstacle { what, lasts };
+            book.note((hour(10), a), Err(obstacle), now);
+            assert_eq!(book.done_to(hour(13)), hour(done_to));
+        }
+        book.note((hour(11), b), Ok(Outcome::Done), now);
+        assert_eq!(book.done_to(hour(13)), hour(12));
+        assert_eq!(book.obstacle().as_deref(), Some("it differs"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_time_is_opened_hour_by_hour() {
+        let mut book = Book::new(Some(hour(0)), hour(100));
+        let mut opened = Vec::new();
+        while let Some(at) = book.take_unknown() {
+            opened.push(at);
+            for channel in 0..1_000 {
+                book.expect(ChannelId(channel), at);
+            }
+        }
+        assert_eq!(opened.len(), OPEN_MAX / 1_000);
+        assert_eq!(book.done_to(hour(100)), hour(0));
+        for at in opened {
+            for channel in 0..1_000 {
+                book.note((at, ChannelId(channel)), Ok(Outcome::Done), Instant::now());
+            }
+        }
+        assert_eq!(book.done_to(hour(100)), hour(10));
+        assert_eq!(book.take_unknown(), Some(hour(10)));
     }
 }

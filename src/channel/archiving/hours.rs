@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::book::{Entry, Outcome};
+use super::book::{Entry, Obstacle, Outcome};
 use super::sending::Sending;
 use super::{ArchiveError, Archiver};
 use crate::archive::name::{Object, before, channel_of, hour_len, minute_len};
@@ -89,7 +89,10 @@ impl Archiver {
                 tracing::warn!(%error, channel = name, %hour, "the minutes of an hour were not put together");
                 crate::metric::archive_failed();
             }
-            let outcome = outcome.map_err(|error| format!("{name}: {error}"));
+            let outcome = outcome.map_err(|error| Obstacle {
+                what: format!("{name}: {error}"),
+                lasts: matches!(error, ArchiveError::Damaged { .. } | ArchiveError::Differs { .. }),
+            });
             self.book.lock().note((hour, channel.id), outcome, Instant::now());
         });
         rolling.await;
@@ -103,17 +106,16 @@ impl Archiver {
 
     /// What the run before this one may have left is to be looked at: of each channel that this node holds.
     fn expect_of_last_run(&self) {
-        let Some((mut hour, end)) = self.book.lock().take_unknown() else {
-            return;
-        };
-        let channels = self.source.channels();
-        while hour < end {
-            for channel in &channels {
+        let mut channels = None;
+        loop {
+            let Some(hour) = self.book.lock().take_unknown() else {
+                return;
+            };
+            for channel in channels.get_or_insert_with(|| self.source.channels()) {
                 if self.source.is_replica(channel, hour.plus(hour_len())) {
                     self.book.lock().expect(channel.id, hour);
                 }
             }
-            hour = hour.plus(hour_len());
         }
     }
 
