@@ -91,6 +91,8 @@ pub struct Store {
     root: Path,
     /// Whether it can be asked for the last bytes of an object.
     has_tails: bool,
+    /// How many objects it deletes by one request.
+    deletes: usize,
     /// How fast it is asked; `None`: as fast as may be.
     pace: Option<Arc<Pace>>,
 }
@@ -112,6 +114,7 @@ impl Store {
             pages: None,
             root: Path::default(),
             has_tails: true,
+            deletes: 1,
             pace: None,
         }
     }
@@ -305,10 +308,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the first that was not: others may be gone.
     pub async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
-        self.turn().await;
-        let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
         let began = Instant::now();
-        let deleting = self.inner.delete_stream(stream::iter(paths).boxed());
+        let paths = names.iter().map(|name| self.path(name));
+        let paths: Vec<_> = paths.enumerate().collect();
+        let (pace, deletes) = (self.pace.clone(), self.deletes);
+        let paths = stream::iter(paths).then(move |(number, path)| {
+            let pace = pace.clone().filter(|_| number % deletes == 0);
+            async move {
+                if let Some(pace) = pace {
+                    pace.turn().await;
+                }
+                Ok(path)
+            }
+        });
+        let deleting = self.inner.delete_stream(paths.boxed());
         let deleted = deleting
             .filter(|done| {
                 let gone = matches!(done, Err(object_store::Error::NotFound { .. }));
@@ -318,7 +331,8 @@ impl Store {
             .await;
         let first = names.first().map_or("", String::as_str);
         let deleted = deleted.map_err(|error| refused("delete", first, &error));
-        counted("delete", began, &deleted, 0);
+        let requests = names.len().div_ceil(self.deletes) as u64;
+        counted_as("delete", requests, began, &deleted, 0);
         deleted
     }
 }
@@ -411,11 +425,21 @@ fn refused(what: &'static str, name: &str, error: &object_store::Error) -> Store
 }
 
 fn counted<T>(kind: &'static str, began: Instant, result: &Result<T, StoreError>, bytes: u64) {
-    let result = if result.is_ok() { "ok" } else { "failed" };
-    // Of an object that is sent in parts, each is a request.
+    // Of an object that is sent in parts, each is a request, and so are its begin and its end.
     let requests = match kind {
-        "part" => bytes.div_ceil(PART as u64),
+        "part" => bytes.div_ceil(PART as u64) + 2,
         _ => 1,
     };
+    counted_as(kind, requests, began, result, bytes);
+}
+
+fn counted_as<T>(
+    kind: &'static str,
+    requests: u64,
+    began: Instant,
+    result: &Result<T, StoreError>,
+    bytes: u64,
+) {
+    let result = if result.is_ok() { "ok" } else { "failed" };
     crate::metric::archive_request(kind, result, requests, began.elapsed(), bytes);
 }

@@ -108,6 +108,11 @@ impl Store {
                     root,
                     // Azure knows no ranges that are counted from the end.
                     has_tails: !matches!(scheme, ObjectStoreScheme::MicrosoftAzure),
+                    deletes: match scheme {
+                        ObjectStoreScheme::AmazonS3 => 1000,
+                        ObjectStoreScheme::MicrosoftAzure => 256,
+                        _ => 1,
+                    },
                     pace: None,
                 }
             }};

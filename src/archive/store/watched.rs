@@ -265,3 +265,27 @@ async fn the_end_of_an_object_is_read_of_any_store() {
         assert_eq!(asked, (3, if store.has_tails { 0 } else { 3 }));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn deleting_takes_a_turn_for_each_request() {
+    use object_store::ObjectStoreExt as _;
+    let (store, watch) = watched();
+    let names: Vec<String> = (0..30).map(|number| format!("c/{number}")).collect();
+    for (deletes, millis) in [(1, 2_900), (10, 200)] {
+        let store = Store {
+            deletes,
+            ..store.paced(std::num::NonZeroU32::new(10).unwrap())
+        };
+        for name in &names {
+            store
+                .inner
+                .put(&Path::from(name.as_str()), PutPayload::new())
+                .await
+                .unwrap();
+        }
+        let began = tokio::time::Instant::now();
+        store.delete(&names).await.unwrap();
+        assert_eq!(began.elapsed().as_millis(), millis);
+        assert_eq!(watch.take("delete"), 30);
+    }
+}
