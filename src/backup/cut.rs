@@ -45,7 +45,8 @@ pub(super) async fn cut(
     let mut block: (Range<u64>, Bytes) = (0..0, Bytes::new());
     for record in index.records().filter(|record| record.key.millis <= until) {
         if record.is_elsewhere() {
-            writer.point(record.key, record.content_type, record.size, record.sum);
+            let pushed = writer.point(record.key, record.content_type, record.size, record.sum);
+            pushed.map_err(BackupError::machine("cutting an object"))?;
             continue;
         }
         let range = index.block_of(&record);

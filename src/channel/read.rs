@@ -362,10 +362,6 @@ impl Reads {
     fn clamp(&self, channel: &Channel, query: &Query) -> Option<(ItemKey, ItemKey)> {
         let end = ItemKey::first_of(Millis::MAX);
         let mut from = query.from.max(self.channels.floor(channel));
-        if query.records {
-            // The record that has the first item which is kept stands before that one.
-            from = from.record_floor();
-        }
         let mut to = query.to.unwrap_or(end);
         if let Some(mutable) = channel.config.mutable_time {
             let first_immutable = ItemKey::first_of(mutable.plus(1));
@@ -555,8 +551,14 @@ fn items_of(
 ) -> Vec<ItemKey> {
     let most = query.limit.saturating_add(1);
     if query.records {
-        let inside = records.iter().filter(|key| (from..to).contains(key));
-        return inside.take(most).copied().collect();
+        // A record is where its items are: the first one of a range may stand before it.
+        let is_inside = |record: &&ItemKey| record.items_between(&from, &to).next().is_some();
+        return records
+            .iter()
+            .filter(is_inside)
+            .take(most)
+            .copied()
+            .collect();
     }
     match (complete_to, query.direction) {
         (Some(reached), Direction::Ascending) => to = to.min(reached),
@@ -593,3 +595,6 @@ fn cut(
     keys.truncate(limit);
     (Page { keys, more, stable }, short)
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,46 @@ async fn an_object_of_somebody_else_is_an_alarm() {
     let (status, body) = client.send(Method::GET, &path).await.unwrap();
     assert_eq!((status, body.as_ref()), (200, &b"second"[..]));
 }
+
+/// More items in a minute than are looked up at a time are in its object once, in their order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_with_very_many_items_is_archived() {
+    const WRITERS: usize = 16;
+    // However the minutes fall, one of them has more than five thousand.
+    const EACH: usize = 650;
+    let archive = tempfile::tempdir().unwrap();
+    let mut hub = hub(archive.path()).with("HUB_SPOKE_DURABILITY", "replicated");
+    hub.start().await.unwrap();
+    let client = hub.client();
+    client.put_channel("c").await.unwrap();
+    let writers = (0..WRITERS).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let mut keys = Vec::new();
+            for _ in 0..EACH {
+                let url = insert(&client, "/channel/c", None, "x".into())
+                    .await
+                    .unwrap();
+                keys.push(key_of(&url).to_owned());
+            }
+            keys
+        })
+    });
+    let mut keys = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        keys.extend(writer.await.unwrap());
+    }
+    keys.sort();
+    archived(&client, keys.last().unwrap()).await;
+    assert_eq!(check(&client).await["ok"], true);
+    let store = Store::in_folder(archive.path()).unwrap();
+    let (mut found, mut most) = (Vec::new(), 0);
+    for name in names(&store).await {
+        let read = store.read(&name, Which::All).await.unwrap().unwrap();
+        let items = items_of(&read.bytes);
+        most = most.max(items.len());
+        found.extend(items.into_iter().map(|(key, ..)| key));
+    }
+    assert_eq!(found, keys);
+    assert!(most > 5_000, "{most}");
+}

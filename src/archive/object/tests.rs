@@ -116,9 +116,9 @@ fn an_object_is_these_bytes() {
 fn a_large_item_is_pointed_to() {
     let mut writer = ObjectWriter::new(CHANNEL);
     writer.push(key(1), None, b"").unwrap();
-    writer.point(key(2), Some("text/plain"), 77, 99);
+    writer.point(key(2), Some("text/plain"), 77, 99).unwrap();
     writer.push(key(3), None, b"three").unwrap();
-    writer.point(key(4), None, 0, 1);
+    writer.point(key(4), None, 0, 1).unwrap();
     let bytes = writer.finish().unwrap();
     let index = Index::of_object(&bytes).unwrap();
     assert_eq!((index.footer().records, index.blocks()), (4, 1));
@@ -134,8 +134,22 @@ fn a_large_item_is_pointed_to() {
     assert_eq!(said, (Some("text/plain"), 77, 99));
     // Only an item has a name of its own.
     let mut writer = ObjectWriter::new(CHANNEL);
-    writer.point(key(2).bulk(2).unwrap(), None, 77, 99);
+    let bulk = key(2).bulk(2).unwrap();
+    writer.point(bulk, None, 77, 99).unwrap();
     assert!(Index::of_object(&writer.finish().unwrap()).is_err());
+}
+
+#[test]
+fn nothing_is_made_that_nobody_can_read() {
+    let mut writer = ObjectWriter::new(CHANNEL);
+    writer.push(key(5), None, b"five").unwrap();
+    for again in [key(5), key(4)] {
+        assert!(writer.push(again, None, b"again").is_err());
+        assert!(writer.point(again, None, 1, 1).is_err());
+    }
+    writer.push(key(6), None, b"six").unwrap();
+    let index = Index::of_object(&writer.finish().unwrap()).unwrap();
+    assert_eq!(index.footer().records, 2);
 }
 
 #[test]

@@ -62,13 +62,14 @@ impl ObjectWriter {
     /// Adds a record, whose key is above that of the one before.
     ///
     /// # Errors
-    /// If it does not compress, for want of memory.
+    /// If it is not, or if it does not compress, for want of memory.
     pub fn push(
         &mut self,
         key: ItemKey,
         content_type: Option<&str>,
         payload: &[u8],
     ) -> io::Result<()> {
+        self.is_next(&key)?;
         if !self.open.is_empty() && self.open.len() + payload.len() > BLOCK {
             self.end_block()?;
         }
@@ -91,7 +92,17 @@ impl ObjectWriter {
     }
 
     /// Adds a large item whose payload is in the object under its own name, of that size and XXH3.
-    pub fn point(&mut self, key: ItemKey, content_type: Option<&str>, size: u64, sum: u64) {
+    ///
+    /// # Errors
+    /// If its key is not above that of the record before.
+    pub fn point(
+        &mut self,
+        key: ItemKey,
+        content_type: Option<&str>,
+        size: u64,
+        sum: u64,
+    ) -> io::Result<()> {
+        self.is_next(&key)?;
         let kind = content_type.map_or(0, |text| self.number_of(text));
         self.lines.push(Line {
             key,
@@ -102,6 +113,18 @@ impl ObjectWriter {
             sum,
         });
         self.items += u64::from(key.count());
+        Ok(())
+    }
+
+    /// Nobody could read an object whose records are out of order, and nothing takes its place.
+    fn is_next(&self, key: &ItemKey) -> io::Result<()> {
+        match self.lines.last() {
+            Some(last) if last.key >= *key => Err(io::Error::other(format!(
+                "{key} is not above {}, the record before it",
+                last.key
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// How many bytes were written, taken or not.

@@ -199,7 +199,7 @@ impl<'a> Sending<'a> {
                 let kind = record.content_type.as_deref();
                 match record.payload {
                     Payload::Here(bytes) => writer.push(record.key, kind, &bytes)?,
-                    Payload::Elsewhere(size, sum) => writer.point(record.key, kind, size, sum),
+                    Payload::Elsewhere(size, sum) => writer.point(record.key, kind, size, sum)?,
                 }
             }
             Ok::<_, io::Error>(writer)

@@ -11,7 +11,7 @@ use crate::archive::name::minute_len;
 use crate::channel::read::{Epoch, Query, QueryError};
 use crate::channel::registry::{Channel, ChannelError};
 use crate::env::Millis;
-use crate::item::ItemKey;
+use crate::item::{Frontier, ItemKey};
 use crate::spoke::{ChannelId, Direction, ReadError, StoredItem};
 
 /// How many keys are read at a time.
@@ -268,7 +268,7 @@ impl Source for ArchiverParts {
             let page = self.reads.held(channel, &query).await?;
             keys.extend(&page.keys);
             match keys.last() {
-                Some(last) if page.more => query.from = last.successor(),
+                Some(last) if page.more => query.from = Frontier::up_to(*last).end(),
                 _ => return Ok(keys),
             }
         }
