@@ -64,6 +64,7 @@ impl EmbeddedCoordination {
         setup.open_table(COUNTERS).map_err(unavailable)?;
         setup.open_table(RESTORING).map_err(unavailable)?;
         setup.open_table(DELETED).map_err(unavailable)?;
+        begin_counting(&setup, clock.now())?;
         setup.commit().map_err(unavailable)?;
         let rings = read_rings(&db)?;
         let link = Link {
@@ -170,7 +171,22 @@ fn read_rings(db: &Database) -> Result<VersionedRings, CoordinationError> {
     })
 }
 
-/// The next number of a counter, from 1 on.
+/// Lets the numbers of channels begin where none was given before: a hub that lost its disk and kept its archive
+/// would else find items of the channels that it had in those that it makes. As with ZooKeeper, the time times
+/// 2^20.
+fn begin_counting(txn: &redb::WriteTransaction, now: Millis) -> Result<(), CoordinationError> {
+    let mut table = txn.open_table(COUNTERS).map_err(unavailable)?;
+    let is_new = table.get("channel").map_err(unavailable)?.is_none();
+    if is_new {
+        let begin = u64::try_from(now.get())
+            .unwrap_or(0)
+            .saturating_mul(1 << 20);
+        table.insert("channel", begin).map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// The next number of a counter.
 fn count(txn: &redb::WriteTransaction, counter: &str) -> Result<u64, CoordinationError> {
     let mut table = txn.open_table(COUNTERS).map_err(unavailable)?;
     let last = table.get(counter).map_err(unavailable)?;

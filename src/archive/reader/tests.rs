@@ -1,17 +1,21 @@
 //! What is read is what was written, however it is laid out, and with few requests.
 
 mod layouts;
-mod watched;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use super::super::name::{HOUR, MINUTE, Object};
 use super::super::object::{ObjectWriter, gone};
+use super::super::store::watched::Watch;
 use super::*;
 use crate::item::Suffix;
 use crate::spoke::{StoredItem, StoredPayload};
-use watched::watched;
+
+/// A store like S3, and what it is asked for.
+fn watched() -> (Arc<Watch>, Arc<Store>) {
+    let (store, watch) = super::super::store::watched::watched();
+    (watch, Arc::new(store))
+}
 
 const CHANNEL: ChannelId = ChannelId(7);
 const CACHE: u64 = 64 << 20;
@@ -91,10 +95,10 @@ async fn the_latest_after_a_silent_year_costs_five_requests_at_the_most() {
             singles_to,
             ..wanted(Direction::Descending, 1)
         };
-        watched.asked();
+        watched.asked_to_read();
         let listed = reader.list(&query).await.unwrap();
         assert_eq!(listed.keys, [key(last, "000aXb")]);
-        let asked = watched.asked();
+        let asked = watched.asked_to_read();
         assert!(asked <= 5, "{asked} requests");
         // The item itself comes with the index of a small object.
         assert!(
@@ -104,7 +108,7 @@ async fn the_latest_after_a_silent_year_costs_five_requests_at_the_most() {
                 .unwrap()
                 .is_some()
         );
-        assert_eq!(watched.asked(), 0);
+        assert_eq!(watched.asked_to_read(), 0);
     }
 }
 
@@ -133,7 +137,7 @@ async fn centuries_without_items_cost_nothing() {
                 Direction::Ascending => (from.successor(), ItemKey::first_of(Millis::MAX)),
                 Direction::Descending => (ItemKey::MIN, *from),
             };
-            watched.asked();
+            watched.asked_to_read();
             let query = Wanted {
                 from,
                 to,
@@ -146,7 +150,7 @@ async fn centuries_without_items_cost_nothing() {
                 Direction::Descending => rest.last(),
             };
             assert_eq!(listed.keys.first(), next);
-            let asked = watched.asked();
+            let asked = watched.asked_to_read();
             // Backward from an item: its own month, day and names, and those of the one before.
             assert!(
                 asked <= 6,
@@ -157,7 +161,7 @@ async fn centuries_without_items_cost_nothing() {
 }
 
 /// How many requests it costs to list a day page by page and to read every item of it.
-async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, seed: u64) -> usize {
+async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, seed: u64) -> u64 {
     let (watched, store) = watched();
     let day = at("2026-11-22T00:00:00Z");
     let mut payloads = std::collections::HashMap::new();
@@ -191,7 +195,7 @@ async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, se
         ItemKey::first_of(day),
         ItemKey::first_of(day.plus(24 * HOUR)),
     );
-    watched.asked();
+    watched.asked_to_read();
     loop {
         let query = Wanted {
             from,
@@ -210,7 +214,7 @@ async fn requests_for_a_day(size: usize, hourly: usize, direction: Direction, se
         }
     }
     assert!(payloads.is_empty());
-    watched.asked()
+    watched.asked_to_read()
 }
 
 /// 100,000 items, which is what a day of them may cost 30 requests for.
@@ -243,20 +247,20 @@ async fn items_next_to_each_other_are_fetched_together() {
         if backward {
             order.reverse();
         }
-        watched.asked();
+        watched.asked_to_read();
         for (key, payload) in order {
             let item = reader.item(CHANNEL, key).await.unwrap().unwrap();
             assert_eq!(&bytes(item), payload);
         }
         // 24 MB, 8 MiB at a time, once it is clear that it is a walk.
-        let asked = watched.asked();
+        let asked = watched.asked_to_read();
         assert!(asked <= 9, "{asked} requests");
         // One somewhere costs one block.
         let reader = ArchiveReader::new(Arc::clone(&store), CACHE, Inflight::new(1 << 30));
         reader.item(CHANNEL, &items[200].0).await.unwrap();
-        assert_eq!(watched.asked(), 3, "names, index, block");
+        assert_eq!(watched.asked_to_read(), 3, "names, index, block");
         reader.item(CHANNEL, &items[201].0).await.unwrap();
-        assert!(watched.asked() <= 1);
+        assert!(watched.asked_to_read() <= 1);
     }
 }
 
@@ -273,7 +277,7 @@ async fn who_asks_for_the_same_waits_for_one_answer() {
         })
         .collect();
     put(&store, Object::Hour(start), packed(&items)).await;
-    watched.slow.store(true, Ordering::Relaxed);
+    watched.give_way();
     let reader = ArchiveReader::new(store, CACHE, Inflight::new(1 << 30));
     let query = wanted(Direction::Ascending, 100);
     let many = (0..20).map(|_| reader.list(&query));
@@ -281,12 +285,12 @@ async fn who_asks_for_the_same_waits_for_one_answer() {
         assert_eq!(listed.unwrap().keys.len(), 100);
     }
     // Each may list; the index is read once.
-    assert!(watched.asked() <= 21);
+    assert!(watched.asked_to_read() <= 21);
     let many = (0..20).map(|_| reader.item(CHANNEL, &items[50].0));
     for item in futures_util::future::join_all(many).await {
         assert_eq!(bytes(item.unwrap().unwrap()), items[50].1);
     }
-    assert_eq!(watched.asked(), 1);
+    assert_eq!(watched.asked_to_read(), 1);
 }
 
 #[tokio::test]

@@ -1,11 +1,36 @@
 use hub_ring::{Placement, RingMap};
 
 use super::*;
-use crate::env::SystemClock;
+use crate::env::{ManualClock, SystemClock};
 
 fn open(path: &Path) -> EmbeddedCoordination {
     let clock = Arc::new(HubClock::start(Arc::new(SystemClock)));
     EmbeddedCoordination::open(&path.join("coordination.redb"), clock).unwrap()
+}
+
+#[tokio::test]
+async fn a_hub_that_lost_its_disk_gives_no_number_again() {
+    let mut last = 0;
+    for minute in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let now = Millis::new(1_790_000_000_000 + minute * 60_000);
+            let clock = Arc::new(HubClock::start(ManualClock::new(now)));
+            EmbeddedCoordination::open(&folder.path().join("coordination.redb"), clock).unwrap()
+        };
+        let coordination = open();
+        for name in ["a", "b"] {
+            let record = coordination.create_channel(name, Vec::new(), None).await;
+            let id = record.unwrap().id;
+            assert!(id > last);
+            last = id;
+        }
+        drop(coordination);
+        // One that is found again goes on.
+        let record = open().create_channel("c", Vec::new(), None).await;
+        last += 1;
+        assert_eq!(record.unwrap().id, last);
+    }
 }
 
 #[tokio::test]
