@@ -1,5 +1,7 @@
 //! Backups from one end to the other, on stores in memory.
 
+mod busy;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
