@@ -42,7 +42,7 @@ mod iso {
 }
 
 /// A time as ISO 8601, or null.
-mod optional_iso {
+pub(super) mod optional_iso {
     use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error as _};
 
     use crate::env::Millis;
@@ -52,7 +52,7 @@ mod optional_iso {
         clippy::trivially_copy_pass_by_ref,
         reason = "serde passes fields by reference"
     )]
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::backup) fn serialize<S: Serializer>(
         time: &Option<Millis>,
         out: S,
     ) -> Result<S::Ok, S::Error> {
@@ -242,9 +242,9 @@ impl Document {
         Ok(document)
     }
 
-    /// Every item up to this time is in it, as far as is known.
-    pub fn complete_to(&self) -> Millis {
-        self.archived_to.map_or(self.taken, |to| to.min(self.taken))
+    /// Every item with an earlier time is in it; `None` if nobody knows.
+    pub fn complete_to(&self) -> Option<Millis> {
+        self.archived_to.map(|to| to.min(self.taken))
     }
 }
 

@@ -14,7 +14,7 @@ use hub_ring::RingHistory;
 use serde::Serialize;
 
 use super::cut::cut;
-use super::document::{ChannelState, Document, Month, State, Totals, Unfit};
+use super::document::{ChannelState, Document, Month, State, Totals, Unfit, optional_iso};
 use super::error::{BackupError, Damage};
 use super::object::{Found, copy_by_parts, look};
 use super::pick::{Choice, Job, Wanted, choose, objects};
@@ -75,6 +75,22 @@ pub struct Restored {
     pub absent: u64,
     /// What the backup says it lacks, for it was damaged when it was made.
     pub left_out: Vec<String>,
+    /// The time up to which items were wanted; `None` if the items of a backup were, or none.
+    #[serde(with = "optional_iso", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
+    /// Every item with an earlier time is there; `None` if nobody knows.
+    #[serde(with = "optional_iso")]
+    pub complete_to: Option<Millis>,
+}
+
+impl Restored {
+    /// Whether items up to a time were wanted, and some of them may not be there.
+    pub fn falls_short(&self) -> bool {
+        let Some(until) = self.until else {
+            return false;
+        };
+        self.complete_to.is_none_or(|to| to <= until)
+    }
 }
 
 /// What is noted while it lasts.
@@ -108,6 +124,7 @@ pub async fn restore(
     let state = place.state(choice.base).await?;
     let rings = rings(&state)?;
     let plan = Plan::of(place, &choice, settings.wanted.until()).await?;
+    let until = settings.wanted.until().filter(|_| !settings.state_only);
     let mut restored = Restored {
         backup: choice.base.id.clone(),
         later: choice.later.map(|later| later.id.clone()),
@@ -117,6 +134,12 @@ pub async fn restore(
         cut: 0,
         absent: 0,
         left_out: left_out(&choice),
+        until,
+        complete_to: choice.complete_to().map(|to| match until {
+            // No later one was restored.
+            Some(until) => to.min(until.plus(1)),
+            None => to,
+        }),
     };
     if !settings.state_only {
         plan.check_copies(progress).await?;

@@ -169,12 +169,12 @@ async fn create(
         out.line(&document.id)?;
         out.note(summary(&document));
     }
-    if document.left_out.is_empty() {
-        return Ok(());
-    }
-    Err(CliError::LeftOut {
-        names: document.left_out.join(", "),
-    })
+    lacks_nothing(&document.left_out)
+}
+
+/// A time, if anybody knows it.
+fn known(time: Option<Millis>) -> String {
+    time.map_or("unknown".to_owned(), Millis::iso)
 }
 
 /// What a backup has, in a line.
@@ -194,7 +194,7 @@ fn summary(document: &Document) -> String {
         HumanBytes(totals.bytes),
         added.objects,
         HumanBytes(added.bytes),
-        document.complete_to(),
+        known(document.complete_to()),
     )
 }
 
@@ -251,7 +251,7 @@ async fn list(place: &Place, json: bool, out: &mut Output<'_>) -> Result<(), Cli
         rows.push(match backup.document {
             Ok(document) => vec![
                 document.id.clone(),
-                document.complete_to().iso(),
+                known(document.complete_to()),
                 document.channels.to_string(),
                 document.totals.objects.to_string(),
                 document.totals.items.to_string(),
@@ -370,12 +370,29 @@ async fn restore(
     } else {
         out.note(outcome(&restored));
     }
-    if !restored.left_out.is_empty() {
-        return Err(CliError::LeftOut {
-            names: restored.left_out.join(", "),
-        });
+    lacks_nothing(&restored.left_out)?;
+    reaches(&restored)
+}
+
+/// Whether a backup has everything.
+fn lacks_nothing(left_out: &[String]) -> Result<(), CliError> {
+    if left_out.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(CliError::LeftOut {
+        names: left_out.join(", "),
+    })
+}
+
+/// Whether what was restored has everything up to the time that was wanted.
+fn reaches(restored: &Restored) -> Result<(), CliError> {
+    match restored.until {
+        Some(until) if restored.falls_short() => Err(CliError::FallsShort {
+            until: until.iso(),
+            complete_to: known(restored.complete_to),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What was restored, in some lines.
@@ -386,12 +403,13 @@ fn outcome(restored: &Restored) -> String {
         text = format!("{text}, and what came after it from {later}");
     }
     text = format!(
-        "{text}: {} channels; {} objects, {}; {} were there already, {} were cut",
+        "{text}: {} channels; {} objects, {}; {} were there already, {} were cut; complete to {}",
         restored.channels,
         totals.objects,
         HumanBytes(totals.bytes),
         restored.found,
-        restored.cut
+        restored.cut,
+        known(restored.complete_to)
     );
     if restored.absent > 0 {
         let absent = restored.absent;

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use self::compare::{Compared, compare};
 use super::args::DrillArgs;
 use super::meter::shown;
-use super::wanted;
+use super::{known, lacks_nothing, reaches, wanted};
 use crate::backup::{self, Place, Progress, RestoreSettings, Restored, Wanted, choose};
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
@@ -54,10 +54,9 @@ struct Drill {
     rto_seconds: f64,
     /// How long it took to ask for everything.
     compare_seconds: f64,
-    /// Every item from before this time is in the backup.
-    complete_to: String,
-    /// How long ago that is: what came since would be lost.
-    rpo_seconds: f64,
+    /// How long ago the time is up to which the backup has every item: what came since would be lost. `None` if
+    /// nobody knows.
+    rpo_seconds: Option<f64>,
     /// When the newest item came.
     newest: Option<String>,
 }
@@ -81,7 +80,8 @@ pub(super) async fn run(
     let folder = Folder::within(&dir)?;
     let drill = drill(&folder.0, wanted(args.wanted)?, place, out).await?;
     if json {
-        return out.json(&drill);
+        out.json(&drill)?;
+        return whole(&drill.restored);
     }
     let totals = drill.restored.totals;
     out.line(format_args!(
@@ -104,12 +104,21 @@ pub(super) async fn run(
         "RTO {:.1} s: restored in {:.1} s, served after {:.1} s more; read back in {:.1} s",
         drill.rto_seconds, drill.restore_seconds, drill.start_seconds, drill.compare_seconds
     ))?;
+    let rpo = drill
+        .rpo_seconds
+        .map_or("unknown".to_owned(), |seconds| format!("{seconds:.0} s"));
     out.line(format_args!(
-        "RPO {:.0} s: complete to {}, newest item {}",
-        drill.rpo_seconds,
-        drill.complete_to,
+        "RPO {rpo}: complete to {}, newest item {}",
+        known(drill.restored.complete_to),
         drill.newest.as_deref().unwrap_or("none")
-    ))
+    ))?;
+    whole(&drill.restored)
+}
+
+/// Whether what was restored has everything that was wanted.
+fn whole(restored: &Restored) -> Result<(), CliError> {
+    lacks_nothing(&restored.left_out)?;
+    reaches(restored)
 }
 
 async fn drill(
@@ -125,7 +134,7 @@ async fn drill(
     let began = SystemClock.boot();
     let hub = EmptyHub::open(&config).await.map_err(failed)?;
     let settings = RestoreSettings {
-        wanted: wanted.clone(),
+        wanted,
         state_only: false,
         with_rings: false,
     };
@@ -152,10 +161,8 @@ async fn drill(
     let compare_seconds = seconds(asked);
     node.stop().await?;
 
-    let complete_to = wanted.until().map_or(document.complete_to(), |until| {
-        until.min(SystemClock.wall())
-    });
-    let lag = SystemClock.wall().get() - complete_to.get();
+    let complete_to = restored.complete_to;
+    let lag = complete_to.map(|to| SystemClock.wall().get() - to.get());
     Ok(Drill {
         restored,
         compared,
@@ -163,8 +170,7 @@ async fn drill(
         start_seconds,
         rto_seconds,
         compare_seconds,
-        complete_to: complete_to.iso(),
-        rpo_seconds: lag.max(0) as f64 / 1000.0,
+        rpo_seconds: lag.map(|lag| lag.max(0) as f64 / 1000.0),
         newest: document.newest.map(Millis::iso),
     })
 }
