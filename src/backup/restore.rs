@@ -157,13 +157,20 @@ pub async fn restore(
         unfit: Unfit(error.to_string()),
     })?;
     let goes_on = target.begin(&note).await?;
-    if settings.state_only {
-        plan.compare(target, &mut restored, progress).await?;
-    } else {
+    if !settings.state_only {
         target.check_archive(&plan, goes_on).await?;
     }
+    // From here on no hub starts there.
     if !goes_on {
         target.coordination.set_restoring(Some(note)).await?;
+    }
+    if settings.state_only {
+        let compared = plan.compare(target, &mut restored, progress).await;
+        if let (Err(BackupError::Refused { .. }), false) = (&compared, goes_on) {
+            // Nothing was begun, and another archive is to be named.
+            target.coordination.set_restoring(None).await?;
+        }
+        compared?;
     }
     if !settings.state_only {
         plan.copy(target, goes_on, &mut restored, progress).await?;
@@ -316,19 +323,19 @@ impl<'a> Plan<'a> {
     ) -> Result<(), BackupError> {
         progress.begin("months", self.months.len());
         let (mut there, mut example) = (0u64, None);
-        for month in &self.months {
-            for Job { held, .. } in self.jobs(month).await? {
-                let which = crate::archive::store::Which::Last(1);
-                let found = target.archive.read(&held.name, which).await;
-                match found.map_err(BackupError::Archive)? {
-                    Some(_) => {
-                        there += 1;
-                        restored.totals.add(held.totals());
-                    }
-                    None => {
-                        restored.absent += 1;
-                        example = example.or(Some(held.name));
-                    }
+        // Month by month: one question for each, and not for each object.
+        let listing = stream::iter(&self.months)
+            .map(async |month| self.missing(target, month, true).await)
+            .buffered(AT_ONCE);
+        let mut listing = std::pin::pin!(listing);
+        while let Some(jobs) = listing.try_next().await? {
+            for (Job { held, .. }, known) in jobs {
+                if known.is_some() {
+                    there += 1;
+                    restored.totals.add(held.totals());
+                } else {
+                    restored.absent += 1;
+                    example = example.or(Some(held.name));
                 }
             }
             progress.step();
