@@ -19,7 +19,7 @@ use super::document::{
     ChannelFolder, Document, Draft, Held, Month, PartRef, State, Totals, Unfit, list_to_bytes,
 };
 use super::error::{BackupError, Damage};
-use super::lock::{Kind, Lock};
+use super::lock::{Kind, Lock, lost};
 use super::object::{Found, Kind as ObjectKind, Looked, copy_by_parts, look};
 use super::place::{OBJECTS, PARTS, Place, copy_name};
 use super::progress::Progress;
@@ -97,13 +97,11 @@ pub async fn create(
     let lock = Lock::take(place, Kind::Create, &settings.id).await?;
     let made = async {
         wait_for_others(&lock, progress).await?;
-        let document = make(place, archive, told, settings, ended, progress).await?;
+        let making = make(place, archive, told, settings, ended, progress);
+        let document = lock.hold(making).await?;
         // Somebody who took the lock for left over may have removed what it goes by.
         if !lock.is_held().await? {
-            let reason = "the backup took so long without a sign of life that it was given up";
-            return Err(BackupError::Busy {
-                reason: reason.to_owned(),
-            });
+            return Err(lost());
         }
         place.put_document(&document).await?;
         Ok(document)
