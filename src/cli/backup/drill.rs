@@ -6,6 +6,7 @@
 mod compare;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,7 +148,14 @@ async fn drill(
     let node = RunningNode::start(config)?;
     let client = Client::new(&node.url)?;
     progress.begin("starting the hub", 0);
-    shown(&progress, out, ready(&client, &node)).await?;
+    let served = shown(&progress, out, ready(&client, &node)).await;
+    if let Err(error) = served {
+        if node.running.is_finished() {
+            // Why it ended says more.
+            node.stop().await?;
+        }
+        return Err(error);
+    }
     takes_items(&client).await?;
     let (start_seconds, rto_seconds) = (seconds(started), seconds(began));
 
@@ -188,7 +196,12 @@ struct Folder(PathBuf);
 impl Folder {
     fn within(dir: &Path) -> Result<Self, CliError> {
         let path = dir.join(format!("hub-drill-{:016x}", OsRandom.next_u64()));
-        std::fs::create_dir_all(&path).map_err(|source| CliError::File {
+        // It gets the hub's items, and others may read the place for temporary files.
+        let made = std::fs::create_dir_all(dir).and_then(|()| {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.mode(0o700).create(&path)
+        });
+        made.map_err(|source| CliError::File {
             action: "create",
             path: path.display().to_string(),
             source,
@@ -301,4 +314,22 @@ async fn takes_items(client: &Client) -> Result<(), CliError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_looks_into_the_folder_and_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let within = dir.path().join("a/b");
+        let folder = Folder::within(&within).unwrap();
+        let mode = std::fs::metadata(&folder.0).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(folder);
+        assert_eq!(std::fs::read_dir(&within).unwrap().count(), 0);
+    }
 }
