@@ -97,7 +97,7 @@ pub async fn create(
     let lock = Lock::take(place, Kind::Create, &settings.id).await?;
     let made = async {
         wait_for_others(&lock, progress).await?;
-        let making = make(place, archive, told, settings, ended, progress);
+        let making = Box::pin(make(place, archive, told, settings, ended, progress));
         let document = lock.hold(making).await?;
         // Somebody who took the lock for left over may have removed what it goes by.
         if !lock.is_held().await? {
