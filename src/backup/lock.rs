@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::error::BackupError;
 use super::place::{LOCKS, Place};
@@ -49,7 +49,8 @@ const UNSURE: Duration = Duration::from_mins(15);
 /// A lock that is held.
 pub(super) struct Lock {
     held: Arc<Holding>,
-    keeping: AbortHandle,
+    /// Who writes it again, and how to stop that.
+    keeping: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 /// What is known of it.
@@ -117,9 +118,14 @@ impl Lock {
         });
         write(place, &held.name).await?;
         let keeper = Arc::clone(&held);
+        let (stop, stopped) = oneshot::channel::<()>();
         let keeping = tokio::spawn(async move {
+            let mut stopped = stopped;
             loop {
-                tokio::time::sleep(AGAIN).await;
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    _ = &mut stopped => return,
+                }
                 match keeper.write_again().await {
                     Ok(true) => {}
                     Ok(false) => return,
@@ -129,7 +135,7 @@ impl Lock {
         });
         Ok(Self {
             held,
-            keeping: keeping.abort_handle(),
+            keeping: Some((stop, keeping)),
         })
     }
 
@@ -195,8 +201,13 @@ impl Lock {
     }
 
     /// Gives it back.
-    pub(super) async fn release(self) -> Result<(), BackupError> {
-        self.keeping.abort();
+    pub(super) async fn release(mut self) -> Result<(), BackupError> {
+        if let Some((stop, keeping)) = self.keeping.take() {
+            // What is being written may come to be there after all: it has to be over before it is removed. A keeper that
+            // has stopped by itself writes nothing any more.
+            let _ = stop.send(());
+            let _ = keeping.await;
+        }
         let name = std::slice::from_ref(&self.held.name);
         self.held.place.delete(name).await
     }
@@ -205,7 +216,9 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // What is left of it ages.
-        self.keeping.abort();
+        if let Some((_, keeping)) = &self.keeping {
+            keeping.abort();
+        }
     }
 }
 
@@ -255,6 +268,7 @@ async fn write(place: &Place, name: &str) -> Result<(), BackupError> {
 mod tests {
     use super::*;
     use crate::archive::store::Store;
+    use crate::archive::store::watched::watched;
     use crate::env::ManualClock;
 
     #[test]
@@ -282,6 +296,23 @@ mod tests {
             ]
         );
     }
+    #[tokio::test]
+    async fn a_lock_that_is_given_back_while_it_is_written_does_not_come_back() {
+        let (store, asked) = watched();
+        let place = Arc::new(Place::on(store, "memory"));
+        let lock = Lock::take(&place, Kind::Create, "a").await.unwrap();
+        asked.hold(Some(LOCKS));
+        while asked.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut releasing = Box::pin(lock.release());
+        let is_over = futures_util::poll!(&mut releasing).is_ready();
+        assert!(!is_over, "it is being written");
+        asked.hold(None);
+        releasing.await.unwrap();
+        assert!(place.entries(LOCKS).await.unwrap().is_empty());
+    }
+
     #[tokio::test]
     async fn a_lock_that_was_not_written_for_long_or_is_gone_is_given_up_for_good() {
         for slept in [false, true] {
