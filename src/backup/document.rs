@@ -121,7 +121,7 @@ pub struct Document {
     pub cluster: String,
     /// The archive whose objects they are.
     pub archive: String,
-    /// Every item with an earlier time is in it; `None` if no hub said how far its archive is.
+    /// Every item with an earlier time is in it; `None` if a member did not say how far it had archived.
     #[serde(with = "optional_iso")]
     pub archived_to: Option<Millis>,
     /// Whether the objects were copied.

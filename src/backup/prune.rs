@@ -60,7 +60,8 @@ pub async fn prune(
     progress: &Progress,
 ) -> Result<Pruned, BackupError> {
     let lock = Lock::take(place, Kind::Prune, id).await?;
-    let pruned = prune_alone(place, now, days, &lock, progress).await;
+    let pruning = Box::pin(prune_alone(place, now, days, &lock, progress));
+    let pruned = lock.hold(pruning).await;
     lock.release().await?;
     pruned
 }

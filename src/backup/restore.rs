@@ -78,7 +78,8 @@ pub struct Restored {
     /// The time up to which items were wanted; `None` if the items of a backup were, or none.
     #[serde(with = "optional_iso", skip_serializing_if = "Option::is_none")]
     pub until: Option<Millis>,
-    /// Every item with an earlier time is there; `None` if nobody knows.
+    /// Every item with an earlier time is there, or where no items were put back, in the backup; `None` if nobody
+    /// knows.
     #[serde(with = "optional_iso")]
     pub complete_to: Option<Millis>,
 }

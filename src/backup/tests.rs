@@ -391,6 +391,14 @@ async fn a_time_is_put_together_from_the_backups_around_it() {
         assert_eq!(hub.times().await, wanted);
         // The other one was made later.
         assert_eq!(restored.channels, 1);
+        assert!(!restored.falls_short(), "{restored:?}");
+    }
+    // Up to the time of the last one, and not including it, is everything there.
+    for (until, falls_short) in [(3 * MINUTE - 1, false), (3 * MINUTE, true)] {
+        let wanted = Wanted::Until(Millis::new(until));
+        let restored = NewHub::new().restore(&world, wanted).await.unwrap();
+        assert_eq!(restored.falls_short(), falls_short, "{restored:?}");
+        assert_eq!(restored.complete_to, Some(Millis::new(3 * MINUTE)));
     }
     let hub = NewHub::new();
     let early = hub

@@ -396,7 +396,7 @@ async fn restore(
     if json {
         out.json(&restored)?;
     } else {
-        out.note(outcome(&restored));
+        out.note(outcome(&restored, settings.state_only));
     }
     lacks_nothing(&restored.left_out)?;
     reaches(&restored)
@@ -424,21 +424,23 @@ fn reaches(restored: &Restored) -> Result<(), CliError> {
 }
 
 /// What was restored, in some lines.
-fn outcome(restored: &Restored) -> String {
+fn outcome(restored: &Restored, state_only: bool) -> String {
     let totals = restored.totals;
     let mut text = format!("restored {}", restored.backup);
     if let Some(later) = &restored.later {
         text = format!("{text}, and what came after it from {later}");
     }
     text = format!(
-        "{text}: {} channels; {} objects, {}; {} were there already, {} were cut; complete to {}",
+        "{text}: {} channels; {} objects, {}; {} were there already, {} were cut",
         restored.channels,
         totals.objects,
         HumanBytes(totals.bytes),
         restored.found,
-        restored.cut,
-        known(restored.complete_to)
+        restored.cut
     );
+    if !state_only {
+        text = format!("{text}; complete to {}", known(restored.complete_to));
+    }
     if restored.absent > 0 {
         let absent = restored.absent;
         text = format!(

@@ -194,3 +194,39 @@ async fn what_a_backup_left_out_is_told_whenever_it_is_read() {
         assert!(!ran.out.is_empty() || line.len() == 1, "{line:?} {ran:?}");
     }
 }
+
+#[tokio::test]
+async fn a_damaged_copy_is_removed_if_that_is_wanted_and_made_anew() {
+    let world = World::new(at(9), Some(at(9))).await;
+    let create = ["create", "--with-items"];
+    assert_eq!(world.run(&create).await.exit, Exit::Done);
+    let place = world.folder.path().join("place");
+    let names = Store::in_folder(&place).unwrap().all_names("objects").await;
+    let name = names.unwrap().pop().unwrap();
+    let copy = place.join(&name);
+    let mut bytes = std::fs::read(&copy).unwrap();
+    bytes[3] ^= 1;
+    std::fs::write(&copy, bytes).unwrap();
+    // It is named, and stays unless it is to go; the next backup has it, too.
+    assert_eq!(world.run(&create).await.exit, Exit::Done);
+    let found = world.run(&["verify", "--all"]).await;
+    assert!(
+        found.exit == Exit::Failed && found.err.contains(&name),
+        "{found:?}"
+    );
+    assert!(copy.exists());
+    let removed = world.run(&["verify", "--remove-damaged"]).await;
+    let told = format!("removed {name}");
+    assert!(
+        removed.exit == Exit::Failed && removed.err.contains(&told),
+        "{removed:?}"
+    );
+    assert!(!copy.exists());
+    assert_eq!(world.run(&create).await.exit, Exit::Done);
+    let whole = world.run(&["verify", "--all", "--json"]).await;
+    assert_eq!(whole.exit, Exit::Done, "{whole:?}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&whole.out).unwrap()["removed"],
+        json!([])
+    );
+}
