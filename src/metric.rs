@@ -270,13 +270,13 @@ pub fn archive_kept(kind: &'static str, kept: bool) {
     counter!("hub_archive_cache_total", "kind" => kind, "result" => result).increment(1);
 }
 
-/// The newest backup, as a look at its place found it.
+/// The newest backup with items, as a look at its place found it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backup {
     /// When it was done, in seconds since 1970.
     pub ended: f64,
-    /// It has every item before that time, in seconds since 1970.
-    pub complete_to: f64,
+    /// It has every item before that time, in seconds since 1970; `None` if nobody knows.
+    pub complete_to: Option<f64>,
     /// Its objects.
     pub objects: u64,
     /// The items in them.
@@ -288,20 +288,21 @@ pub struct Backup {
 }
 
 /// The place of the backups was looked at: how many there are, how many of the newest cannot be read, and the
-/// newest that can.
+/// newest with items that can. What nobody knows is not a number: nothing is said of a backup that is gone.
 pub fn backups(count: usize, damaged: usize, newest: Option<&Backup>) {
     gauge!("hub_backup_place_seen").set(1.0);
     gauge!("hub_backup_backups_count").set(count as f64);
     gauge!("hub_backup_damaged_count").set(damaged as f64);
-    let Some(newest) = newest else {
-        return;
-    };
-    gauge!("hub_backup_last_success_timestamp_seconds").set(newest.ended);
-    gauge!("hub_backup_complete_to_timestamp_seconds").set(newest.complete_to);
-    gauge!("hub_backup_objects").set(newest.objects as f64);
-    gauge!("hub_backup_items").set(newest.items as f64);
-    gauge!("hub_backup_bytes").set(newest.bytes as f64);
-    gauge!("hub_backup_left_out_objects").set(newest.left_out as f64);
+    gauge!("hub_backup_with_items").set(if newest.is_some() { 1.0 } else { 0.0 });
+    let said = |what: fn(&Backup) -> Option<f64>| newest.and_then(what).unwrap_or(f64::NAN);
+    let ended = said(|newest| Some(newest.ended));
+    gauge!("hub_backup_last_success_timestamp_seconds").set(ended);
+    let complete_to = said(|newest| newest.complete_to);
+    gauge!("hub_backup_complete_to_timestamp_seconds").set(complete_to);
+    gauge!("hub_backup_objects").set(said(|newest| Some(newest.objects as f64)));
+    gauge!("hub_backup_items").set(said(|newest| Some(newest.items as f64)));
+    gauge!("hub_backup_bytes").set(said(|newest| Some(newest.bytes as f64)));
+    gauge!("hub_backup_left_out_objects").set(said(|newest| Some(newest.left_out as f64)));
 }
 
 /// It did not answer.
@@ -438,17 +439,24 @@ pub fn describe(version: &'static str) {
     describe_gauge!("hub_backup_backups_count", "backups that there are");
     describe_gauge!(
         "hub_backup_damaged_count",
-        "backups that cannot be read, among those newer than the newest that can"
+        "backups that cannot be read, among those newer than the newest with items that can"
+    );
+    describe_gauge!(
+        "hub_backup_with_items",
+        "1 if there is a backup with items that can be read"
     );
     describe_gauge!(
         "hub_backup_last_success_timestamp_seconds",
-        "when the newest backup was done, in seconds since 1970"
+        "when the newest backup with items was done, in seconds since 1970"
     );
     describe_gauge!(
         "hub_backup_complete_to_timestamp_seconds",
-        "the newest backup has every item before that time, in seconds since 1970"
+        "it has every item before that time, in seconds since 1970; NaN if nobody knows"
     );
-    describe_gauge!("hub_backup_objects", "objects in the newest backup");
+    describe_gauge!(
+        "hub_backup_objects",
+        "objects in the newest backup with items"
+    );
     describe_gauge!("hub_backup_items", "items in them");
     describe_gauge!("hub_backup_bytes", "bytes of them");
     describe_gauge!(

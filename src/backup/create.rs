@@ -5,7 +5,7 @@
 //! one of an earlier backup is not read again. The document comes last; a backup that was not finished is none,
 //! and the next one finds the copies that it made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,17 +19,18 @@ use super::document::{
     ChannelFolder, Document, Draft, Held, Month, PartRef, State, Totals, Unfit, list_to_bytes,
 };
 use super::error::{BackupError, Damage};
-use super::lock::{Kind, Lock};
-use super::object::{Found, Looked, copy_by_parts, look};
+use super::lock::{Kind, Lock, lost};
+use super::object::{Found, Kind as ObjectKind, Looked, copy_by_parts, look};
 use super::place::{OBJECTS, PARTS, Place, copy_name};
 use super::progress::Progress;
 use super::sum::Sum;
+use crate::archive::name::{Object, hour_len};
 use crate::archive::store::{Entry, Store};
 use crate::env::Millis;
 
 /// Objects that are read at the same time, and months that are listed.
 const AT_ONCE: usize = 8;
-/// How many times a month is listed again that changes meanwhile.
+/// How many times a month is listed in which hours are put together meanwhile.
 const LISTINGS: usize = 10;
 /// How often it is looked whether somebody is still removing backups, and how many times.
 const WAIT: Duration = Duration::from_secs(1);
@@ -96,13 +97,11 @@ pub async fn create(
     let lock = Lock::take(place, Kind::Create, &settings.id).await?;
     let made = async {
         wait_for_others(&lock, progress).await?;
-        let document = make(place, archive, told, settings, ended, progress).await?;
+        let making = Box::pin(make(place, archive, told, settings, ended, progress));
+        let document = lock.hold(making).await?;
         // Somebody who took the lock for left over may have removed what it goes by.
         if !lock.is_held().await? {
-            let reason = "the backup took so long without a sign of life that it was given up";
-            return Err(BackupError::Busy {
-                reason: reason.to_owned(),
-            });
+            return Err(lost());
         }
         place.put_document(&document).await?;
         Ok(document)
@@ -247,43 +246,72 @@ enum Taken {
 impl Work<'_> {
     /// Takes up what a month of a channel has.
     ///
-    /// While it is listed, a roll-up may put an object where the listing has been and take others away where
-    /// it comes next. So a month in which anything is new is listed again, until nothing is.
+    /// While it is listed, a roll-up may put an hour's object where the listing has been, and take its minutes away where
+    /// it comes next. Then the next listing has that hour: so a month in which anything is new is listed
+    /// again, until no hour is. Whatever was read by then stays, if it is gone meanwhile, or has changed, or not;
+    /// what else came since was not there when the backup began.
     async fn month(&self, folder: &str) -> Result<(Vec<Held>, Month), BackupError> {
         let mut known = self.known(folder).await?;
         // With the versions of them that were read.
         let mut damaged: HashMap<String, String> = HashMap::new();
-        for _ in 0..LISTINGS {
+        for listing in 0..LISTINGS {
             let entries = self.archive.entries(folder).await;
             let mut entries = entries.map_err(BackupError::Archive)?;
             entries.retain(|entry| damaged.get(&entry.name) != Some(&entry.mark));
-            let (same, other) = compare(entries, &known, |held| self.lacks(held));
-            if other.is_empty() && same.len() == known.len() {
-                let month = self.listed(folder, &same).await?;
-                return Ok((same, month));
-            }
-            known = same.into_iter().map(named).collect();
-            let taking = stream::iter(other).map(async |entry: Entry| {
-                let taken = self.take(&entry).await?;
-                Ok::<_, BackupError>((entry, taken))
-            });
-            let mut taking = std::pin::pin!(taking.buffer_unordered(AT_ONCE));
-            while let Some((entry, taken)) = taking.try_next().await? {
-                match taken {
-                    Taken::Up(held) => {
-                        known.insert(entry.name, held);
-                    }
-                    Taken::Damaged(damage) => {
-                        self.damages.lock().push(damage);
-                        damaged.insert(entry.name, entry.mark);
-                    }
-                    Taken::Gone => {}
+            let (same, mut other) = compare(entries, &known, |held| self.lacks(held));
+            if listing == 0 {
+                if other.is_empty() && same.len() == known.len() {
+                    let month = self.listed(folder, &same).await?;
+                    return Ok((same, month));
                 }
+                // What is gone since the backup before is none of this one.
+                known = same.into_iter().map(named).collect();
+            } else {
+                other.retain(|entry| !(known.contains_key(&entry.name) && is_item(&entry.name)));
+            }
+            let settled = listing > 0 && is_settled(&other, &known);
+            if settled {
+                // Large items are there before the minutes that point to them, so none of those lacks one now.
+                other.retain(|entry| is_item(&entry.name));
+            }
+            self.take_all(other, &mut known, &mut damaged).await?;
+            if settled {
+                let objects = without_rolled_up(known);
+                let month = self.listed(folder, &objects).await?;
+                return Ok((objects, month));
             }
         }
         Err(BackupError::Unsettled {
             folder: folder.to_owned(),
         })
+    }
+
+    /// Reads objects, and takes them up if they are what was written.
+    async fn take_all(
+        &self,
+        entries: Vec<Entry>,
+        known: &mut HashMap<String, Held>,
+        damaged: &mut HashMap<String, String>,
+    ) -> Result<(), BackupError> {
+        let taking = stream::iter(entries).map(async |entry: Entry| {
+            let taken = self.take(&entry).await?;
+            Ok::<_, BackupError>((entry, taken))
+        });
+        let mut taking = std::pin::pin!(taking.buffer_unordered(AT_ONCE));
+        while let Some((entry, taken)) = taking.try_next().await? {
+            match taken {
+                Taken::Up(held) => {
+                    known.insert(entry.name, held);
+                }
+                Taken::Damaged(damage) => {
+                    self.damages.lock().push(damage);
+                    known.remove(&entry.name);
+                    damaged.insert(entry.name, entry.mark);
+                }
+                Taken::Gone => {}
+            }
+        }
+        Ok(())
     }
 
     /// What the backup before had of a month.
@@ -392,6 +420,38 @@ impl Work<'_> {
 
 fn named(held: Held) -> (String, Held) {
     (held.name.clone(), held)
+}
+
+/// Whether an object is a single item, of which new ones come at any time.
+fn is_item(name: &str) -> bool {
+    matches!(ObjectKind::of(name).1, ObjectKind::Items(Object::Item(_)))
+}
+
+/// Whether nothing of what a later listing has besides what is known is an hour, or a minute that was changed.
+fn is_settled(other: &[Entry], known: &HashMap<String, Held>) -> bool {
+    let unsettles = |entry: &Entry| match ObjectKind::of(&entry.name).1 {
+        ObjectKind::Items(Object::Hour(_)) => true,
+        _ => known.contains_key(&entry.name),
+    };
+    !other.iter().any(unsettles)
+}
+
+/// What was read, without the minutes of hours that were, too; in the order of the names.
+fn without_rolled_up(known: HashMap<String, Held>) -> Vec<Held> {
+    let hours: HashSet<Millis> = known
+        .keys()
+        .filter_map(|name| match ObjectKind::of(name).1 {
+            ObjectKind::Items(Object::Hour(start)) => Some(start),
+            _ => None,
+        })
+        .collect();
+    let mut objects: Vec<Held> = known.into_values().collect();
+    objects.retain(|held| match ObjectKind::of(&held.name).1 {
+        ObjectKind::Items(Object::Minute(start)) => !hours.contains(&start.floor_to(hour_len())),
+        _ => true,
+    });
+    objects.sort_by(|a, b| a.name.cmp(&b.name));
+    objects
 }
 
 /// Those of the listed objects that are what is known of them, and those that are to be read.

@@ -18,8 +18,12 @@ const FORMAT: &str = "hub-backup";
 pub const VERSION: u32 = 1;
 /// How hard zstd tries on parts.
 const LEVEL: i32 = 3;
-/// The largest part that is read, in bytes before it is compressed.
-const PART_MAX: usize = 1 << 30;
+/// The largest part that is written and read, in bytes before it is compressed.
+#[cfg(not(test))]
+pub(super) const PART_MAX: usize = 1 << 30;
+/// One that a test can make.
+#[cfg(test)]
+pub(super) const PART_MAX: usize = 1 << 20;
 
 /// A time as ISO 8601.
 mod iso {
@@ -42,7 +46,7 @@ mod iso {
 }
 
 /// A time as ISO 8601, or null.
-mod optional_iso {
+pub(super) mod optional_iso {
     use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error as _};
 
     use crate::env::Millis;
@@ -52,7 +56,7 @@ mod optional_iso {
         clippy::trivially_copy_pass_by_ref,
         reason = "serde passes fields by reference"
     )]
-    pub(super) fn serialize<S: Serializer>(
+    pub(in crate::backup) fn serialize<S: Serializer>(
         time: &Option<Millis>,
         out: S,
     ) -> Result<S::Ok, S::Error> {
@@ -117,7 +121,7 @@ pub struct Document {
     pub cluster: String,
     /// The archive whose objects they are.
     pub archive: String,
-    /// Every item with an earlier time is in it; `None` if no hub said how far its archive is.
+    /// Every item with an earlier time is in it; `None` if a member did not say how far it had archived.
     #[serde(with = "optional_iso")]
     pub archived_to: Option<Millis>,
     /// Whether the objects were copied.
@@ -242,9 +246,9 @@ impl Document {
         Ok(document)
     }
 
-    /// Every item up to this time is in it, as far as is known.
-    pub fn complete_to(&self) -> Millis {
-        self.archived_to.map_or(self.taken, |to| to.min(self.taken))
+    /// Every item with an earlier time is in it; `None` if nobody knows.
+    pub fn complete_to(&self) -> Option<Millis> {
+        self.archived_to.map(|to| to.min(self.taken))
     }
 }
 
@@ -419,8 +423,14 @@ pub fn list_of_bytes(bytes: &[u8], folder: &str) -> Result<Vec<Held>, Unfit> {
 /// Compresses a part.
 ///
 /// # Errors
-/// [`Unfit`], for want of memory.
+/// [`Unfit`], for want of memory, or if it is longer than what [`unpack`] reads.
 pub fn pack(bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
+    if bytes.len() > PART_MAX {
+        return Err(Unfit::new(format!(
+            "it has {} bytes, and could not be read again: {PART_MAX} are the most",
+            bytes.len()
+        )));
+    }
     zstd::bulk::compress(bytes, LEVEL).map_err(|error| Unfit::new(error.to_string()))
 }
 
@@ -510,6 +520,15 @@ pub(super) mod tests {
         bytes.extend_from_slice(format!("{sum}\n").as_bytes());
         let told = Document::parse(&bytes, &document.id).unwrap_err();
         assert!(told.0.contains("hub-backup 2"), "{told}");
+    }
+
+    #[test]
+    fn a_part_that_could_not_be_read_is_not_written() {
+        let bytes = vec![b'x'; PART_MAX + 1];
+        let most = &bytes[1..];
+        assert_eq!(unpack(&pack(most).unwrap()).unwrap(), most);
+        let refused = pack(&bytes).unwrap_err();
+        assert!(refused.0.contains("1048577 bytes"), "{refused}");
     }
 
     fn held() -> impl Strategy<Value = Held> {

@@ -5,16 +5,17 @@
 //! now and then; one that was not written for long is left over from somebody who was killed. Ages
 //! are taken by the store's clock alone, so no other matters.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::error::BackupError;
 use super::place::{LOCKS, Place};
-use crate::env::Millis;
+use crate::env::{BootTime, ClockSource, Millis, SystemClock};
 
 /// What a lock is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,20 +36,32 @@ impl Kind {
 }
 
 /// How often a lock is written again.
+#[cfg(not(test))]
 const AGAIN: Duration = Duration::from_mins(1);
+/// As often as a test has the patience for.
+#[cfg(test)]
+const AGAIN: Duration = Duration::from_millis(20);
 /// A lock that was not written for so long, in milliseconds, is left over.
 const LEFT_OVER: i64 = 30 * 60_000;
 /// A holder that could not write its lock for so long stops: others may soon take it for left over.
 const UNSURE: Duration = Duration::from_mins(15);
 
 /// A lock that is held.
-#[derive(Debug)]
 pub(super) struct Lock {
+    held: Arc<Holding>,
+    /// Who writes it again, and how to stop that.
+    keeping: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+}
+
+/// What is known of it.
+struct Holding {
     place: Arc<Place>,
     name: String,
-    /// When it was last written.
-    written: Arc<Mutex<Instant>>,
-    keeping: AbortHandle,
+    /// When it was last written, by the clock that goes on while the machine sleeps.
+    written: Mutex<BootTime>,
+    clock: Arc<dyn ClockSource>,
+    /// Whether it is held no longer.
+    lost: watch::Sender<bool>,
 }
 
 /// Another one's lock.
@@ -86,63 +99,163 @@ impl Lock {
         kind: Kind,
         id: &str,
     ) -> Result<Self, BackupError> {
-        let name = format!("{LOCKS}/{}-{id}", kind.name());
-        write(place, &name).await?;
-        let written = Arc::new(Mutex::new(Instant::now()));
-        let (keeper, known, at) = (Arc::clone(place), Arc::clone(&written), name.clone());
+        Self::take_by(place, kind, id, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Self::take`], by a clock.
+    async fn take_by(
+        place: &Arc<Place>,
+        kind: Kind,
+        id: &str,
+        clock: Arc<dyn ClockSource>,
+    ) -> Result<Self, BackupError> {
+        let held = Arc::new(Holding {
+            place: Arc::clone(place),
+            name: format!("{LOCKS}/{}-{id}", kind.name()),
+            written: Mutex::new(clock.boot()),
+            clock,
+            lost: watch::Sender::new(false),
+        });
+        write(place, &held.name).await?;
+        let keeper = Arc::clone(&held);
+        let (stop, stopped) = oneshot::channel::<()>();
         let keeping = tokio::spawn(async move {
+            let mut stopped = stopped;
             loop {
-                tokio::time::sleep(AGAIN).await;
-                let began = Instant::now();
-                // Somebody may have seen it as left over by now: it is given up for good.
-                if known.lock().elapsed() > UNSURE {
-                    return;
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    _ = &mut stopped => return,
                 }
-                match write(&keeper, &at).await {
-                    Ok(()) => *known.lock() = began,
+                match keeper.write_again().await {
+                    Ok(true) => {}
+                    Ok(false) => return,
                     Err(error) => tracing::warn!(%error, "a lock was not written again"),
                 }
             }
         });
         Ok(Self {
-            place: Arc::clone(place),
-            name,
-            written,
-            keeping: keeping.abort_handle(),
+            held,
+            keeping: Some((stop, keeping)),
         })
     }
 
     /// Who else has a lock.
+    ///
+    /// # Errors
+    /// [`BackupError::Busy`] if this one is held no longer; [`BackupError::Place`].
     pub(super) async fn others(&self) -> Result<Vec<Other>, BackupError> {
-        write(&self.place, &self.name).await?;
-        let entries = self.place.entries(LOCKS).await?;
+        if !self.held.write_again().await? {
+            return Err(lost());
+        }
+        let entries = self.held.place.entries(LOCKS).await?;
         let entries: Vec<_> = entries
             .into_iter()
             .map(|entry| (entry.name, entry.modified))
             .collect();
-        Ok(others(&entries, &self.name))
+        Ok(others(&entries, &self.held.name))
+    }
+
+    /// Whether nobody else has one; gives those that are left over.
+    ///
+    /// # Errors
+    /// [`BackupError::Busy`] if somebody has; and as [`Self::others`].
+    pub(super) async fn is_alone(&self) -> Result<Vec<Other>, BackupError> {
+        let others = self.others().await?;
+        let Some(other) = others.iter().find(|other| !other.left_over) else {
+            return Ok(others);
+        };
+        let does = match other.kind {
+            Kind::Create => "a backup is being made",
+            Kind::Prune => "backups are being removed already",
+        };
+        Err(BackupError::Busy {
+            reason: format!(
+                "{does} ({}); if whoever began it was killed, wait for half an hour",
+                other.name
+            ),
+        })
     }
 
     /// Whether nobody can have taken it for left over.
+    ///
+    /// # Errors
+    /// [`BackupError::Place`].
     pub(super) async fn is_held(&self) -> Result<bool, BackupError> {
-        if self.written.lock().elapsed() > UNSURE {
-            return Ok(false);
+        self.held.is_there().await
+    }
+
+    /// Does something for as long as it is held.
+    ///
+    /// # Errors
+    /// [`BackupError::Busy`] once it is not any more, and whatever the work fails with.
+    pub(super) async fn hold<T>(
+        &self,
+        work: impl Future<Output = Result<T, BackupError>>,
+    ) -> Result<T, BackupError> {
+        let mut known = self.held.lost.subscribe();
+        tokio::select! {
+            done = work => done,
+            // Its sender is there for as long as this lock is.
+            _ = known.wait_for(|lost| *lost) => Err(lost()),
         }
-        let entries = self.place.entries(LOCKS).await?;
-        Ok(entries.iter().any(|entry| entry.name == self.name))
     }
 
     /// Gives it back.
-    pub(super) async fn release(self) -> Result<(), BackupError> {
-        self.keeping.abort();
-        self.place.delete(std::slice::from_ref(&self.name)).await
+    pub(super) async fn release(mut self) -> Result<(), BackupError> {
+        if let Some((stop, keeping)) = self.keeping.take() {
+            // What is being written may come to be there after all: it has to be over before it is removed. A keeper that
+            // has stopped by itself writes nothing any more.
+            let _ = stop.send(());
+            let _ = keeping.await;
+        }
+        let name = std::slice::from_ref(&self.held.name);
+        self.held.place.delete(name).await
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // What is left of it ages.
-        self.keeping.abort();
+        if let Some((_, keeping)) = &self.keeping {
+            keeping.abort();
+        }
+    }
+}
+
+impl Holding {
+    /// Writes it again, if it is there: somebody who saw it as left over may have removed it, and goes by that. Says
+    /// whether it is held.
+    async fn write_again(&self) -> Result<bool, BackupError> {
+        let began = self.clock.boot();
+        if !self.is_there().await? {
+            return Ok(false);
+        }
+        write(&self.place, &self.name).await?;
+        *self.written.lock() = began;
+        Ok(true)
+    }
+
+    /// Whether it is held; once it is not it is given up for good.
+    async fn is_there(&self) -> Result<bool, BackupError> {
+        let is_old = || self.clock.boot().saturating_sub(*self.written.lock()) > UNSURE;
+        let gone = *self.lost.borrow() || is_old() || {
+            let entries = self.place.entries(LOCKS).await?;
+            // It may have taken long to ask.
+            is_old() || entries.iter().all(|entry| entry.name != self.name)
+        };
+        if gone {
+            self.lost.send_replace(true);
+        }
+        Ok(!gone)
+    }
+}
+
+/// What whoever has lost a lock ends with.
+pub(super) fn lost() -> BackupError {
+    BackupError::Busy {
+        reason: format!(
+            "the lock in {LOCKS}/ was lost, after too long without a sign of life: begin again"
+        ),
     }
 }
 
@@ -154,6 +267,9 @@ async fn write(place: &Place, name: &str) -> Result<(), BackupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::store::Store;
+    use crate::archive::store::watched::watched;
+    use crate::env::ManualClock;
 
     #[test]
     fn what_was_not_written_for_long_is_left_over() {
@@ -179,5 +295,53 @@ mod tests {
                 ("locks/prune-d", Kind::Prune, false),
             ]
         );
+    }
+    #[tokio::test]
+    async fn a_lock_that_is_given_back_while_it_is_written_does_not_come_back() {
+        let (store, asked) = watched();
+        let place = Arc::new(Place::on(store, "memory"));
+        let lock = Lock::take(&place, Kind::Create, "a").await.unwrap();
+        asked.hold(Some(LOCKS));
+        while asked.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut releasing = Box::pin(lock.release());
+        let is_over = futures_util::poll!(&mut releasing).is_ready();
+        assert!(!is_over, "it is being written");
+        asked.hold(None);
+        releasing.await.unwrap();
+        assert!(place.entries(LOCKS).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_was_not_written_for_long_or_is_gone_is_given_up_for_good() {
+        for slept in [false, true] {
+            let place = Arc::new(Place::on(Store::in_memory(), "memory"));
+            let clock = ManualClock::new(Millis::new(0));
+            let source = Arc::clone(&clock) as Arc<dyn ClockSource>;
+            let lock = Lock::take_by(&place, Kind::Create, "a", source)
+                .await
+                .unwrap();
+            assert!(lock.is_held().await.unwrap());
+            let held = lock.hold(async {
+                if slept {
+                    // As a machine does that is suspended: no other clock goes on.
+                    clock.advance(16 * 60_000);
+                } else {
+                    place.delete(&["locks/create-a".to_owned()]).await?;
+                }
+                std::future::pending::<Result<(), BackupError>>().await
+            });
+            let told = held.await.unwrap_err();
+            assert!(matches!(told, BackupError::Busy { .. }), "{told}");
+            assert!(!lock.is_held().await.unwrap());
+            let others = lock.others().await;
+            assert!(
+                matches!(others, Err(BackupError::Busy { .. })),
+                "{others:?}"
+            );
+            let left = place.entries(LOCKS).await.unwrap().len();
+            assert_eq!(left, usize::from(slept));
+        }
     }
 }

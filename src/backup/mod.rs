@@ -34,7 +34,7 @@ pub use progress::{Progress, Reached};
 pub use prune::{Pruned, expired, prune};
 pub use restore::{RestoreSettings, Restored, Target, restore};
 pub use sum::{NoSum, Sum};
-pub use verify::{Verified, verify};
+pub use verify::{Verified, remove_damaged, verify};
 pub use watch::{Standing, look_at, watch};
 
 #[cfg(test)]

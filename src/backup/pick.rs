@@ -18,6 +18,14 @@ pub enum Wanted {
     Until(Millis),
 }
 
+impl Choice<'_> {
+    /// Every item with an earlier time is in what is put together; `None` if nobody knows.
+    pub fn complete_to(&self) -> Option<Millis> {
+        let both = self.later.into_iter().chain([self.base]);
+        both.filter_map(Document::complete_to).max()
+    }
+}
+
 impl Wanted {
     /// The last time that items may have.
     pub fn until(&self) -> Option<Millis> {
@@ -82,9 +90,10 @@ pub fn choose<'a>(
         });
     };
     let same = |document: &&&Document| document.archive == base.archive;
-    let reaches = |document: &&&Document| document.complete_to() >= *until;
-    let later = if items && base.complete_to() < *until {
-        let reaching = after.iter().filter(same).find(reaches);
+    // Up to that time, and not including it, is everything there.
+    let reaches = |document: &Document| document.complete_to().is_some_and(|to| to > *until);
+    let later = if items && !reaches(base) {
+        let reaching = after.iter().filter(same).find(|document| reaches(document));
         reaching.or_else(|| after.iter().rfind(same))
     } else {
         None
@@ -182,7 +191,8 @@ mod tests {
         assert_eq!(chosen(&Wanted::Newest, true), Ok(("d", None)));
         assert_eq!(chosen(&until(25), true), Ok(("a", Some("c"))));
         assert_eq!(chosen(&until(25), false), Ok(("b", None)));
-        assert_eq!(chosen(&until(30), true), Ok(("c", None)));
+        // What it has comes to an end right before the time.
+        assert_eq!(chosen(&until(30), true), Ok(("c", Some("d"))));
         assert_eq!(chosen(&until(31), true), Ok(("c", Some("d"))));
         assert_eq!(chosen(&until(99), true), Ok(("d", None)));
         assert!(
@@ -204,6 +214,32 @@ mod tests {
         let documents = [document_of("a", at(10), true), late];
         let choice = choose(&documents, &Wanted::Until(at(18)), true).unwrap();
         assert_eq!(choice.later.map(|later| later.id.as_str()), Some("b"));
+        assert_eq!(choice.complete_to(), Some(at(15)));
+    }
+
+    #[test]
+    fn one_of_which_nobody_knows_how_far_it_reaches_is_not_relied_on() {
+        let mut unknown = document_of("b", at(20), true);
+        unknown.archived_to = None;
+        let mut documents = vec![document_of("a", at(10), true), unknown];
+        let chosen = |documents: &[Document], minute| {
+            let choice = choose(documents, &Wanted::Until(at(minute)), true).unwrap();
+            let later = choice.later.map(|later| later.id.clone());
+            (choice.base.id.clone(), later, choice.complete_to())
+        };
+        let both = |later: Option<&str>| later.map(str::to_owned);
+        assert_eq!(
+            chosen(&documents, 15),
+            ("a".to_owned(), both(Some("b")), Some(at(10)))
+        );
+        assert_eq!(chosen(&documents, 25), ("b".to_owned(), None, None));
+        documents.push(document_of("c", at(30), true));
+        let wanted = (both(Some("c")), Some(at(30)));
+        assert_eq!(
+            chosen(&documents, 15),
+            ("a".to_owned(), wanted.0.clone(), wanted.1)
+        );
+        assert_eq!(chosen(&documents, 25), ("b".to_owned(), wanted.0, wanted.1));
     }
 
     fn held(name: &str, newest: Option<Millis>, version: u8) -> Held {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::document::Document;
 use super::error::BackupError;
-use super::lock::{Kind, Lock};
-use super::place::{LOCKS, OBJECTS, PARTS, Place, sum_in};
+use super::lock::{Kind, Lock, lost};
+use super::place::{OBJECTS, PARTS, Place, sum_in};
 use super::progress::Progress;
 use super::sum::Sum;
 use crate::env::Millis;
@@ -60,7 +60,8 @@ pub async fn prune(
     progress: &Progress,
 ) -> Result<Pruned, BackupError> {
     let lock = Lock::take(place, Kind::Prune, id).await?;
-    let pruned = prune_alone(place, now, days, &lock, progress).await;
+    let pruning = Box::pin(prune_alone(place, now, days, &lock, progress));
+    let pruned = lock.hold(pruning).await;
     lock.release().await?;
     pruned
 }
@@ -73,19 +74,7 @@ async fn prune_alone(
     progress: &Progress,
 ) -> Result<Pruned, BackupError> {
     progress.begin("reading backups", 0);
-    let others = lock.others().await?;
-    if let Some(other) = others.iter().find(|other| !other.left_over) {
-        let does = match other.kind {
-            Kind::Create => "a backup is being made",
-            Kind::Prune => "backups are being removed already",
-        };
-        return Err(BackupError::Busy {
-            reason: format!(
-                "{does} ({}); if whoever began it was killed, wait for half an hour",
-                other.name
-            ),
-        });
-    }
+    let others = lock.is_alone().await?;
     // Whoever wakes up again finds that it is gone, and stops.
     let left: Vec<String> = others.into_iter().map(|other| other.name).collect();
     place.delete(&left).await?;
@@ -128,9 +117,7 @@ async fn prune_alone(
     progress.begin("removing", unreferred.len());
     for names in unreferred.chunks(AT_ONCE) {
         if !lock.is_held().await? {
-            return Err(BackupError::Busy {
-                reason: format!("the lock in {LOCKS}/ was lost; prune again"),
-            });
+            return Err(lost());
         }
         place.delete(names).await?;
         for _ in names {

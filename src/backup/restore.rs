@@ -14,7 +14,7 @@ use hub_ring::RingHistory;
 use serde::Serialize;
 
 use super::cut::cut;
-use super::document::{ChannelState, Document, Month, State, Totals, Unfit};
+use super::document::{ChannelState, Document, Month, State, Totals, Unfit, optional_iso};
 use super::error::{BackupError, Damage};
 use super::object::{Found, copy_by_parts, look};
 use super::pick::{Choice, Job, Wanted, choose, objects};
@@ -75,6 +75,23 @@ pub struct Restored {
     pub absent: u64,
     /// What the backup says it lacks, for it was damaged when it was made.
     pub left_out: Vec<String>,
+    /// The time up to which items were wanted; `None` if the items of a backup were, or none.
+    #[serde(with = "optional_iso", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Millis>,
+    /// Every item with an earlier time is there, or where no items were put back, in the backup; `None` if nobody
+    /// knows.
+    #[serde(with = "optional_iso")]
+    pub complete_to: Option<Millis>,
+}
+
+impl Restored {
+    /// Whether items up to a time were wanted, and some of them may not be there.
+    pub fn falls_short(&self) -> bool {
+        let Some(until) = self.until else {
+            return false;
+        };
+        self.complete_to.is_none_or(|to| to <= until)
+    }
 }
 
 /// What is noted while it lasts.
@@ -108,6 +125,7 @@ pub async fn restore(
     let state = place.state(choice.base).await?;
     let rings = rings(&state)?;
     let plan = Plan::of(place, &choice, settings.wanted.until()).await?;
+    let until = settings.wanted.until().filter(|_| !settings.state_only);
     let mut restored = Restored {
         backup: choice.base.id.clone(),
         later: choice.later.map(|later| later.id.clone()),
@@ -117,6 +135,12 @@ pub async fn restore(
         cut: 0,
         absent: 0,
         left_out: left_out(&choice),
+        until,
+        complete_to: choice.complete_to().map(|to| match until {
+            // No later one was restored.
+            Some(until) => to.min(until.plus(1)),
+            None => to,
+        }),
     };
     if !settings.state_only {
         plan.check_copies(progress).await?;
@@ -134,13 +158,20 @@ pub async fn restore(
         unfit: Unfit(error.to_string()),
     })?;
     let goes_on = target.begin(&note).await?;
-    if settings.state_only {
-        plan.compare(target, &mut restored, progress).await?;
-    } else {
+    if !settings.state_only {
         target.check_archive(&plan, goes_on).await?;
     }
+    // From here on no hub starts there.
     if !goes_on {
         target.coordination.set_restoring(Some(note)).await?;
+    }
+    if settings.state_only {
+        let compared = plan.compare(target, &mut restored, progress).await;
+        if let (Err(BackupError::Refused { .. }), false) = (&compared, goes_on) {
+            // Nothing was begun, and another archive is to be named.
+            target.coordination.set_restoring(None).await?;
+        }
+        compared?;
     }
     if !settings.state_only {
         plan.copy(target, goes_on, &mut restored, progress).await?;
@@ -293,19 +324,19 @@ impl<'a> Plan<'a> {
     ) -> Result<(), BackupError> {
         progress.begin("months", self.months.len());
         let (mut there, mut example) = (0u64, None);
-        for month in &self.months {
-            for Job { held, .. } in self.jobs(month).await? {
-                let which = crate::archive::store::Which::Last(1);
-                let found = target.archive.read(&held.name, which).await;
-                match found.map_err(BackupError::Archive)? {
-                    Some(_) => {
-                        there += 1;
-                        restored.totals.add(held.totals());
-                    }
-                    None => {
-                        restored.absent += 1;
-                        example = example.or(Some(held.name));
-                    }
+        // Month by month: one question for each, and not for each object.
+        let listing = stream::iter(&self.months)
+            .map(async |month| self.missing(target, month, true).await)
+            .buffered(AT_ONCE);
+        let mut listing = std::pin::pin!(listing);
+        while let Some(jobs) = listing.try_next().await? {
+            for (Job { held, .. }, known) in jobs {
+                if known.is_some() {
+                    there += 1;
+                    restored.totals.add(held.totals());
+                } else {
+                    restored.absent += 1;
+                    example = example.or(Some(held.name));
                 }
             }
             progress.step();

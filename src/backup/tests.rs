@@ -1,5 +1,7 @@
 //! Backups from one end to the other, on stores in memory.
 
+mod busy;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::place::{OBJECTS, PARTS};
 use super::*;
 use crate::archive::name::{MINUTE, Object};
 use crate::archive::object::{ObjectWriter, gone};
+use crate::archive::store::watched::watched;
 use crate::archive::store::{Store, Which};
 use crate::cluster::EmbeddedCoordination;
 use crate::env::{HubClock, ManualClock, Millis};
@@ -261,6 +264,110 @@ async fn the_channels_come_back_beside_an_archive_that_is_still_there() {
 }
 
 #[tokio::test]
+async fn an_archive_that_is_still_there_is_asked_for_months_and_not_for_objects() {
+    let (archive, watch) = watched();
+    let world = World {
+        archive,
+        ..World::new()
+    };
+    for minute in 0..30 {
+        world.minute(minute, &[minute * MINUTE]).await;
+    }
+    world.make("a", DAY, false).await.unwrap();
+    let gone = Object::Minute(Millis::new(0)).name(CHANNEL);
+    world.archive.delete(&[gone]).await.unwrap();
+    let mut hub = NewHub::new();
+    hub.target.archive = world.archive.clone();
+    let settings = RestoreSettings {
+        wanted: Wanted::Newest,
+        state_only: true,
+        with_rings: false,
+    };
+    // No hub starts there while it is compared.
+    watch.fail(Some("1970-01"));
+    let failed = restore(&world.place, &hub.target, &settings, &Progress::default()).await;
+    assert!(matches!(failed, Err(BackupError::Archive(_))), "{failed:?}");
+    let restoring = hub.target.coordination.restoring().await.unwrap();
+    assert!(restoring.is_some());
+    watch.fail(None);
+    watch.clear();
+    let restored = restore(&world.place, &hub.target, &settings, &Progress::default()).await;
+    let restored = restored.unwrap();
+    assert_eq!((restored.found, restored.absent), (29, 1));
+    let asked = ["list", "get", "head"].map(|kind| watch.take(kind));
+    assert_eq!(asked, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_backup_whose_lock_was_taken_away_comes_to_nothing() {
+    let (store, watch) = watched();
+    let world = World {
+        place: Arc::new(Place::on(store, "memory")),
+        ..World::new()
+    };
+    world.minute(0, &[1]).await;
+    watch.hold(Some(OBJECTS));
+    let taken_away = async {
+        while watch.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let locks = world.names("locks").await;
+        assert_eq!(locks, ["locks/create-a"]);
+        world.place.store().delete(&locks).await.unwrap();
+    };
+    let (made, ()) = tokio::join!(world.make("a", 1, true), taken_away);
+    assert!(matches!(made, Err(BackupError::Busy { .. })), "{made:?}");
+    watch.hold(None);
+    assert!(world.place.ids().await.unwrap().is_empty());
+    assert!(world.names("locks").await.is_empty());
+    world.make("b", 2, true).await.unwrap();
+    assert_eq!(world.verified().await, []);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_damaged_is_made_anew_once_it_is_removed() {
+    let world = World::new();
+    world.minute(0, &[1]).await;
+    world.minute(1, &[MINUTE]).await;
+    world.make("a", 1, true).await.unwrap();
+    let before = world.names("").await;
+    let copies = world.names(OBJECTS).await;
+    harm(world.place.store(), &copies[0], Harm::Changed).await;
+    let ids = world.place.ids().await.unwrap();
+    let read = async || {
+        verify(&world.place, &ids, &Progress::default())
+            .await
+            .unwrap()
+    };
+    let bad = read().await.damaged_copies;
+    assert_eq!(bad.len(), 1);
+    // Whoever makes a backup just then may refer to it.
+    let lock = "locks/create-x".to_owned();
+    let store = world.place.store();
+    store.create(&lock, Bytes::new()).await.unwrap();
+    let busy = remove_damaged(&world.place, &bad, "r").await;
+    assert!(matches!(busy, Err(BackupError::Busy { .. })), "{busy:?}");
+    store.delete(&[lock]).await.unwrap();
+    // A backup that is made without that refers to it again.
+    world.make("b", 2, true).await.unwrap();
+    assert_eq!(read().await.damages.len(), 1);
+
+    let removed = remove_damaged(&world.place, &bad, "r").await.unwrap();
+    assert_eq!(removed, copies[..1]);
+    assert_eq!(world.names(OBJECTS).await, copies[1..]);
+    // What is missing is nothing that could be removed.
+    assert_eq!(read().await.damaged_copies, []);
+    world.make("c", 3, true).await.unwrap();
+    assert_eq!(world.verified().await, []);
+    assert_eq!(world.names(OBJECTS).await, copies);
+    // And what is whole by then stays.
+    let again = remove_damaged(&world.place, &bad, "r").await.unwrap();
+    assert_eq!((again.len(), world.names("locks").await.len()), (0, 0));
+    let now = world.names("").await;
+    assert!(before.iter().all(|name| now.contains(name)), "{now:?}");
+}
+
+#[tokio::test]
 async fn a_time_is_put_together_from_the_backups_around_it() {
     let world = World::new();
     world.minute(0, &[1, 2]).await;
@@ -284,6 +391,14 @@ async fn a_time_is_put_together_from_the_backups_around_it() {
         assert_eq!(hub.times().await, wanted);
         // The other one was made later.
         assert_eq!(restored.channels, 1);
+        assert!(!restored.falls_short(), "{restored:?}");
+    }
+    // Up to the time of the last one, and not including it, is everything there.
+    for (until, falls_short) in [(3 * MINUTE - 1, false), (3 * MINUTE, true)] {
+        let wanted = Wanted::Until(Millis::new(until));
+        let restored = NewHub::new().restore(&world, wanted).await.unwrap();
+        assert_eq!(restored.falls_short(), falls_short, "{restored:?}");
+        assert_eq!(restored.complete_to, Some(Millis::new(3 * MINUTE)));
     }
     let hub = NewHub::new();
     let early = hub

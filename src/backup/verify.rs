@@ -1,11 +1,13 @@
 //! Reading a backup from one end to the other.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
 use super::document::{Document, Held, Month, Totals};
 use super::error::{BackupError, Damage};
+use super::lock::{Kind, Lock, lost};
 use super::object::{Found, look};
 use super::place::{Place, copy_name};
 use super::progress::Progress;
@@ -21,6 +23,10 @@ pub struct Verified {
     pub copies: Totals,
     /// What is not what was written.
     pub damages: Vec<Damage>,
+    /// The copies among that whose bytes are not those that their names say.
+    pub damaged_copies: Vec<Held>,
+    /// What the backups say they lack, for it was damaged in the archive when they were made.
+    pub left_out: Vec<String>,
 }
 
 /// Reads backups, and everything that they refer to; each copy once.
@@ -46,12 +52,15 @@ pub async fn verify(
             continue;
         };
         add_up(&document, &found, &mut verified);
+        verified.left_out.extend(document.left_out.iter().cloned());
         for month in found {
             if lists.insert((month.list.sha256, document.with_items)) {
                 months.push((month, document.with_items));
             }
         }
     }
+    verified.left_out.sort();
+    verified.left_out.dedup();
     progress.begin("months", months.len());
     let mut seen: HashSet<Sum> = HashSet::new();
     let listing = stream::iter(months)
@@ -106,30 +115,81 @@ async fn read(
     verified: &mut Verified,
 ) -> Result<(), BackupError> {
     let reading = stream::iter(copies).map(async |held: Held| {
-        let damage = damage_of(place, &held).await;
+        let found = found(place, &held).await;
         progress.read(held.size);
-        (held, damage)
+        (held, found)
     });
     let mut reading = std::pin::pin!(reading.buffered(AT_ONCE));
-    while let Some((held, damage)) = reading.next().await {
-        match damage? {
-            None => verified.copies.add(held.totals()),
-            Some(damage) => verified.damages.push(damage),
+    while let Some((held, found)) = reading.next().await {
+        let found = found?;
+        let Some(reason) = wrong(&held, &found) else {
+            verified.copies.add(held.totals());
+            continue;
+        };
+        let name = format!("{} ({})", copy_name(held.sha256), held.name);
+        verified.damages.push(Damage { name, reason });
+        if is_other(&held, &found) {
+            verified.damaged_copies.push(held);
         }
     }
     Ok(())
 }
 
-/// What is wrong with a copy, if anything is.
-async fn damage_of(place: &Place, held: &Held) -> Result<Option<Damage>, BackupError> {
+/// A copy, as it is.
+async fn found(place: &Place, held: &Held) -> Result<Found, BackupError> {
     let copy = copy_name(held.sha256);
     let found = look(place.store(), &copy, &held.name, held.size).await;
-    Ok(
-        wrong(held, &found.map_err(BackupError::Place)?).map(|reason| Damage {
-            name: format!("{copy} ({})", held.name),
-            reason,
-        }),
-    )
+    // Its bytes are not looked at any more.
+    Ok(match found.map_err(BackupError::Place)? {
+        Found::Whole(looked, _) => Found::Whole(looked, None),
+        other => other,
+    })
+}
+
+/// Whether a copy that is there has other bytes than its name says.
+fn is_other(held: &Held, found: &Found) -> bool {
+    match found {
+        Found::Missing => false,
+        Found::Damaged(sum, _) => *sum != held.sha256,
+        Found::Whole(looked, _) => looked.sha256 != held.sha256,
+    }
+}
+
+/// Removes copies whose bytes are not those that their names say, so that the next backup copies the objects
+/// anew, while the archive has them: it reads no copy that is there. Each is read once more before it goes. Gives the names of
+/// those that went; `id` is that of the lock.
+///
+/// # Errors
+/// [`BackupError::Busy`] while a backup is being made, which may refer to one of them, or others are removed;
+/// [`BackupError::Place`].
+pub async fn remove_damaged(
+    place: &Arc<Place>,
+    copies: &[Held],
+    id: &str,
+) -> Result<Vec<String>, BackupError> {
+    if copies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lock = Lock::take(place, Kind::Prune, id).await?;
+    let removed = async {
+        lock.is_alone().await?;
+        let mut removed = Vec::new();
+        for held in copies {
+            if !is_other(held, &found(place, held).await?) {
+                continue;
+            }
+            if !lock.is_held().await? {
+                return Err(lost());
+            }
+            let name = copy_name(held.sha256);
+            place.delete(std::slice::from_ref(&name)).await?;
+            removed.push(name);
+        }
+        Ok(removed)
+    };
+    let removed = lock.hold(removed).await;
+    lock.release().await?;
+    removed
 }
 
 /// What is wrong with a copy, as it was found.

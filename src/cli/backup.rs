@@ -48,7 +48,7 @@ pub async fn run(args: BackupArgs, out: &mut Output<'_>) -> Result<(), CliError>
     match args.command {
         BackupCommand::Create(args) => create(args, &place()?, json, out).await,
         BackupCommand::List => list(&*place()?, json, out).await,
-        BackupCommand::Verify(args) => verify(args, &*place()?, json, out).await,
+        BackupCommand::Verify(args) => verify(args, &place()?, json, out).await,
         BackupCommand::Prune(args) => prune(args.keep_days, &place()?, json, out).await,
         BackupCommand::Restore(restoring) => {
             let config = load(restoring.config.as_deref(), out)?;
@@ -123,9 +123,10 @@ async fn create(
     out: &mut Output<'_>,
 ) -> Result<(), CliError> {
     let client = Client::new(&args.ops.ops)?;
-    if args.wait > 0 {
-        wait(&client, Duration::from_secs(args.wait), out).await?;
-    }
+    let reached = match args.wait {
+        0 => true,
+        seconds => wait(&client, Duration::from_secs(seconds), out).await?,
+    };
     let said = told(&client, true).await?;
     let url = args.archive.or_else(|| said.archive.clone());
     let url = url.ok_or(CliError::NoArchive)?;
@@ -169,12 +170,16 @@ async fn create(
         out.line(&document.id)?;
         out.note(summary(&document));
     }
-    if document.left_out.is_empty() {
+    lacks_nothing(&document.left_out)?;
+    if reached {
         return Ok(());
     }
-    Err(CliError::LeftOut {
-        names: document.left_out.join(", "),
-    })
+    Err(CliError::ArchiveBehind { seconds: args.wait })
+}
+
+/// A time, if anybody knows it.
+fn known(time: Option<Millis>) -> String {
+    time.map_or("unknown".to_owned(), Millis::iso)
 }
 
 /// What a backup has, in a line.
@@ -194,12 +199,12 @@ fn summary(document: &Document) -> String {
         HumanBytes(totals.bytes),
         added.objects,
         HumanBytes(added.bytes),
-        document.complete_to(),
+        known(document.complete_to()),
     )
 }
 
-/// Waits until every member has archived what it held when this began.
-async fn wait(client: &Client, patience: Duration, out: &mut Output<'_>) -> Result<(), CliError> {
+/// Waits until every member has archived what it held when this began; says whether they have.
+async fn wait(client: &Client, patience: Duration, out: &mut Output<'_>) -> Result<bool, CliError> {
     let began = SystemClock.boot();
     let wanted = time(&told(client, false).await?.now)?;
     let progress = Progress::default();
@@ -218,14 +223,15 @@ async fn wait(client: &Client, patience: Duration, out: &mut Output<'_>) -> Resu
         }
     };
     let waited: Result<_, CliError> = shown(&progress, out, waiting).await;
-    if let Some(reached) = waited? {
+    let short = waited?;
+    if let Some(reached) = short {
         let reached = reached.map_or("nobody knows where".to_owned(), Millis::iso);
         out.note(format_args!(
             "hub: the archive has not come to {wanted} in {} s, it is at {reached}: what is younger is not in the backup",
             patience.as_secs()
         ));
     }
-    Ok(())
+    Ok(short.is_none())
 }
 
 async fn list(place: &Place, json: bool, out: &mut Output<'_>) -> Result<(), CliError> {
@@ -251,7 +257,7 @@ async fn list(place: &Place, json: bool, out: &mut Output<'_>) -> Result<(), Cli
         rows.push(match backup.document {
             Ok(document) => vec![
                 document.id.clone(),
-                document.complete_to().iso(),
+                known(document.complete_to()),
                 document.channels.to_string(),
                 document.totals.objects.to_string(),
                 document.totals.items.to_string(),
@@ -266,7 +272,7 @@ async fn list(place: &Place, json: bool, out: &mut Output<'_>) -> Result<(), Cli
 
 async fn verify(
     args: VerifyArgs,
-    place: &Place,
+    place: &Arc<Place>,
     json: bool,
     out: &mut Output<'_>,
 ) -> Result<(), CliError> {
@@ -285,13 +291,26 @@ async fn verify(
     let progress = Progress::default();
     let verifying = backup::verify(place, &ids, &progress);
     let verified = shown(&progress, out, verifying).await?;
+    let removed = if args.remove_damaged {
+        let id = new_id(SystemClock.wall(), &OsRandom);
+        backup::remove_damaged(place, &verified.damaged_copies, &id).await
+    } else {
+        Ok(Vec::new())
+    };
     let damages: Vec<&Damage> = verified.damages.iter().collect();
     if json {
         let damages: Vec<Value> = damages
             .iter()
             .map(|damage| json!({"name": damage.name, "reason": damage.reason}))
             .collect();
-        out.json(&json!({"backups": ids, "copies": verified.copies, "damaged": damages}))?;
+        let removed = removed.as_deref().unwrap_or_default();
+        out.json(&json!({
+            "backups": ids,
+            "copies": verified.copies,
+            "damaged": damages,
+            "removed": removed,
+            "leftOut": verified.left_out,
+        }))?;
     } else {
         for damage in damages {
             out.line(format_args!("{}: {}", damage.name, damage.reason))?;
@@ -304,9 +323,18 @@ async fn verify(
             copies.items,
             HumanBytes(copies.bytes)
         ));
+        for name in removed.iter().flatten() {
+            out.note(format_args!("removed {name}"));
+        }
+        for name in &verified.left_out {
+            out.note(format_args!(
+                "left out, for it was damaged in the archive: {name}"
+            ));
+        }
     }
+    removed?;
     if verified.damages.is_empty() {
-        return Ok(());
+        return lacks_nothing(&verified.left_out);
     }
     Err(BackupError::Damaged(verified.damages).into())
 }
@@ -368,18 +396,35 @@ async fn restore(
     if json {
         out.json(&restored)?;
     } else {
-        out.note(outcome(&restored));
+        out.note(outcome(&restored, settings.state_only));
     }
-    if !restored.left_out.is_empty() {
-        return Err(CliError::LeftOut {
-            names: restored.left_out.join(", "),
-        });
+    lacks_nothing(&restored.left_out)?;
+    reaches(&restored)
+}
+
+/// Whether a backup has everything.
+fn lacks_nothing(left_out: &[String]) -> Result<(), CliError> {
+    if left_out.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(CliError::LeftOut {
+        names: left_out.join(", "),
+    })
+}
+
+/// Whether what was restored has everything up to the time that was wanted.
+fn reaches(restored: &Restored) -> Result<(), CliError> {
+    match restored.until {
+        Some(until) if restored.falls_short() => Err(CliError::FallsShort {
+            until: until.iso(),
+            complete_to: known(restored.complete_to),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// What was restored, in some lines.
-fn outcome(restored: &Restored) -> String {
+fn outcome(restored: &Restored, state_only: bool) -> String {
     let totals = restored.totals;
     let mut text = format!("restored {}", restored.backup);
     if let Some(later) = &restored.later {
@@ -393,6 +438,9 @@ fn outcome(restored: &Restored) -> String {
         restored.found,
         restored.cut
     );
+    if !state_only {
+        text = format!("{text}; complete to {}", known(restored.complete_to));
+    }
     if restored.absent > 0 {
         let absent = restored.absent;
         text = format!(
@@ -401,3 +449,6 @@ fn outcome(restored: &Restored) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,6 +144,23 @@ pub enum CliError {
         /// The objects.
         names: String,
     },
+    /// Not all items up to a time were restored.
+    #[error(
+        "the hub was restored, but items up to {until} were wanted, and the backups have all of them only up to \
+         {complete_to}"
+    )]
+    FallsShort {
+        /// The time that was wanted.
+        until: String,
+        /// Every item with an earlier time is there; `unknown` if nobody knows.
+        complete_to: String,
+    },
+    /// The archive did not come as far as was wanted.
+    #[error("the backup was made, but without what the archive did not have within {seconds} s")]
+    ArchiveBehind {
+        /// How long it was waited for, in seconds.
+        seconds: u64,
+    },
     /// A hub that was restored for a drill, and is not what was backed up.
     #[error("the drill failed: {reason}")]
     Drill {
@@ -185,6 +202,8 @@ impl CliError {
             | Self::NoArchive
             | Self::NoTarget { .. }
             | Self::LeftOut { .. }
+            | Self::FallsShort { .. }
+            | Self::ArchiveBehind { .. }
             | Self::Drill { .. }
             | Self::Differs { .. }
             | Self::Table { .. } => Exit::Failed,
@@ -237,6 +256,8 @@ impl CliError {
             | Self::Config { .. }
             | Self::NotATime { .. }
             | Self::LeftOut { .. }
+            | Self::FallsShort { .. }
+            | Self::ArchiveBehind { .. }
             | Self::Drill { .. }
             | Self::Differs { .. }
             | Self::PipeClosed => None,

@@ -2,16 +2,18 @@
 //!
 //! For administrators, on their listener: it is all there is, documents too, and reading it costs time.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::StatusCode;
-use hub_ring::RingMap;
+use hub_ring::{Member, RingMap};
 use serde_json::{Value, json};
 
 use super::health::Node;
 use crate::backup::{ChannelFolder, ChannelState, RingState, State};
-use crate::cluster::{ChannelRecord, Coordination, CoordinationError};
+use crate::cluster::{ChannelRecord, Coordination, CoordinationError, MemberRecord};
 use crate::env::Millis;
 use crate::http::api::NodeCall;
 use crate::http::params;
@@ -58,22 +60,37 @@ impl Node {
         reply::json(StatusCode::OK, &body)
     }
 
-    /// What every member held of earlier times is in the archive; `None` if one does not say.
+    /// What every member held of earlier times is in the archive; `None` if one does not say. Members of the newest
+    /// ring that are away hold items, too, and say nothing.
     async fn archived_to_of_all(&self) -> Option<Millis> {
         let archiver = self.working.get()?.archiver.as_ref()?;
-        let own = archiver.state().archived_to;
-        let others: Vec<Option<Millis>> =
-            stream::iter(self.other_nodes())
-                .map(|record| async move {
-                    archived_to(&self.others.health(&record, self.facts.tls).await)
-                })
-                .buffer_unordered(AT_ONCE)
-                .collect()
-                .await;
-        others
-            .into_iter()
-            .try_fold(own, |lowest, other| Some(lowest.min(other?)))
+        let own = (self.view.own().clone(), Some(archiver.state().archived_to));
+        let registered = self.membership.registered();
+        let others: Vec<(Member, MemberRecord)> = registered
+            .iter()
+            .filter(|(member, _)| **member != own.0)
+            .map(|(member, record)| (member.clone(), record.clone()))
+            .collect();
+        let mut said: BTreeMap<Member, Option<Millis>> = stream::iter(others)
+            .map(|(member, record)| async move {
+                let health = self.others.health(&record, self.facts.tls).await;
+                (member, archived_to(&health))
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        said.insert(own.0, own.1);
+        let history = self.view.history();
+        let members = history.newest().map_or(&[][..], RingMap::members);
+        lowest(&said, members)
     }
+}
+
+/// The lowest of what members said; `None` if one of them, or one of the ring's, did not.
+fn lowest(said: &BTreeMap<Member, Option<Millis>>, ring: &[Member]) -> Option<Millis> {
+    let all_there = ring.iter().all(|member| said.contains_key(member));
+    let said: Option<Vec<Millis>> = said.values().copied().collect();
+    said.filter(|_| all_there)?.into_iter().min()
 }
 
 /// What a member's health says of its archiving.
@@ -126,5 +143,20 @@ mod tests {
         assert_eq!(said(json!({"archivedTo": at})), Millis::parse_iso(at).ok());
         assert_eq!(said(Value::Null), None);
         assert_eq!(archived_to(&json!({"healthy": false})), None);
+    }
+
+    #[test]
+    fn a_member_of_the_ring_that_is_away_is_not_passed_over() {
+        let member = |name: &str| Member::new(name).unwrap();
+        let (a, b, c) = (member("a"), member("b"), member("c"));
+        let at = |millis| Some(Millis::new(millis));
+        let mut said = BTreeMap::from([(a.clone(), at(7)), (b.clone(), at(5))]);
+        assert_eq!(lowest(&said, &[]), at(5));
+        assert_eq!(lowest(&said, &[a.clone(), b.clone()]), at(5));
+        assert_eq!(lowest(&said, &[a.clone(), b.clone(), c.clone()]), None);
+        said.insert(c.clone(), None);
+        assert_eq!(lowest(&said, &[a, b]), None);
+        said.insert(c, at(4));
+        assert_eq!(lowest(&said, &[]), at(4));
     }
 }

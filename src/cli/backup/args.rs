@@ -76,6 +76,8 @@ pub struct CreateArgs {
     #[arg(long)]
     pub with_items: bool,
     /// Wait so long at the most until the archive has every item from before this began
+    ///
+    /// If it has not by then the backup is made of what there is, and the command ends with 1.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub wait: u64,
     /// Where the archive is, if it is not to be reached as the hub reaches it
@@ -95,6 +97,12 @@ pub struct VerifyArgs {
     /// All of them; what they share is read once
     #[arg(long)]
     pub all: bool,
+    /// Remove the copies that are found damaged, so that the next backup copies the objects anew
+    ///
+    /// Backups share copies, and a copy that is there is not made again. The archive must still have the objects; no
+    /// list and no backup is removed.
+    #[arg(long)]
+    pub remove_damaged: bool,
 }
 
 /// Arguments of `hub backup prune`.

@@ -6,6 +6,7 @@
 mod compare;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 use self::compare::{Compared, compare};
 use super::args::DrillArgs;
 use super::meter::shown;
-use super::wanted;
+use super::{known, lacks_nothing, reaches, wanted};
 use crate::backup::{self, Place, Progress, RestoreSettings, Restored, Wanted, choose};
 use crate::cli::client::Client;
 use crate::cli::error::CliError;
@@ -54,10 +55,9 @@ struct Drill {
     rto_seconds: f64,
     /// How long it took to ask for everything.
     compare_seconds: f64,
-    /// Every item from before this time is in the backup.
-    complete_to: String,
-    /// How long ago that is: what came since would be lost.
-    rpo_seconds: f64,
+    /// How long ago the time is up to which the backup has every item: what came since would be lost. `None` if
+    /// nobody knows.
+    rpo_seconds: Option<f64>,
     /// When the newest item came.
     newest: Option<String>,
 }
@@ -81,7 +81,8 @@ pub(super) async fn run(
     let folder = Folder::within(&dir)?;
     let drill = drill(&folder.0, wanted(args.wanted)?, place, out).await?;
     if json {
-        return out.json(&drill);
+        out.json(&drill)?;
+        return whole(&drill.restored);
     }
     let totals = drill.restored.totals;
     out.line(format_args!(
@@ -104,12 +105,21 @@ pub(super) async fn run(
         "RTO {:.1} s: restored in {:.1} s, served after {:.1} s more; read back in {:.1} s",
         drill.rto_seconds, drill.restore_seconds, drill.start_seconds, drill.compare_seconds
     ))?;
+    let rpo = drill
+        .rpo_seconds
+        .map_or("unknown".to_owned(), |seconds| format!("{seconds:.0} s"));
     out.line(format_args!(
-        "RPO {:.0} s: complete to {}, newest item {}",
-        drill.rpo_seconds,
-        drill.complete_to,
+        "RPO {rpo}: complete to {}, newest item {}",
+        known(drill.restored.complete_to),
         drill.newest.as_deref().unwrap_or("none")
-    ))
+    ))?;
+    whole(&drill.restored)
+}
+
+/// Whether what was restored has everything that was wanted.
+fn whole(restored: &Restored) -> Result<(), CliError> {
+    lacks_nothing(&restored.left_out)?;
+    reaches(restored)
 }
 
 async fn drill(
@@ -125,7 +135,7 @@ async fn drill(
     let began = SystemClock.boot();
     let hub = EmptyHub::open(&config).await.map_err(failed)?;
     let settings = RestoreSettings {
-        wanted: wanted.clone(),
+        wanted,
         state_only: false,
         with_rings: false,
     };
@@ -138,7 +148,14 @@ async fn drill(
     let node = RunningNode::start(config)?;
     let client = Client::new(&node.url)?;
     progress.begin("starting the hub", 0);
-    shown(&progress, out, ready(&client, &node)).await?;
+    let served = shown(&progress, out, ready(&client, &node)).await;
+    if let Err(error) = served {
+        if node.running.is_finished() {
+            // Why it ended says more.
+            node.stop().await?;
+        }
+        return Err(error);
+    }
     takes_items(&client).await?;
     let (start_seconds, rto_seconds) = (seconds(started), seconds(began));
 
@@ -152,10 +169,8 @@ async fn drill(
     let compare_seconds = seconds(asked);
     node.stop().await?;
 
-    let complete_to = wanted.until().map_or(document.complete_to(), |until| {
-        until.min(SystemClock.wall())
-    });
-    let lag = SystemClock.wall().get() - complete_to.get();
+    let complete_to = restored.complete_to;
+    let lag = complete_to.map(|to| SystemClock.wall().get() - to.get());
     Ok(Drill {
         restored,
         compared,
@@ -163,8 +178,7 @@ async fn drill(
         start_seconds,
         rto_seconds,
         compare_seconds,
-        complete_to: complete_to.iso(),
-        rpo_seconds: lag.max(0) as f64 / 1000.0,
+        rpo_seconds: lag.map(|lag| lag.max(0) as f64 / 1000.0),
         newest: document.newest.map(Millis::iso),
     })
 }
@@ -182,7 +196,12 @@ struct Folder(PathBuf);
 impl Folder {
     fn within(dir: &Path) -> Result<Self, CliError> {
         let path = dir.join(format!("hub-drill-{:016x}", OsRandom.next_u64()));
-        std::fs::create_dir_all(&path).map_err(|source| CliError::File {
+        // It gets the hub's items, and others may read the place for temporary files.
+        let made = std::fs::create_dir_all(dir).and_then(|()| {
+            let mut builder = std::fs::DirBuilder::new();
+            builder.mode(0o700).create(&path)
+        });
+        made.map_err(|source| CliError::File {
             action: "create",
             path: path.display().to_string(),
             source,
@@ -295,4 +314,22 @@ async fn takes_items(client: &Client) -> Result<(), CliError> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_looks_into_the_folder_and_it_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let within = dir.path().join("a/b");
+        let folder = Folder::within(&within).unwrap();
+        let mode = std::fs::metadata(&folder.0).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(folder);
+        assert_eq!(std::fs::read_dir(&within).unwrap().count(), 0);
+    }
 }
