@@ -16,7 +16,7 @@ use super::coordination::{
     ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
     MemberRecord, Tombstone, VersionedRings,
 };
-use crate::env::{HubClock, Millis};
+use crate::env::{HubClock, Millis, move_into_place};
 
 /// Name → id, version, configuration.
 const CHANNELS: TableDefinition<'_, &str, (u64, u64, &[u8])> = TableDefinition::new("channels");
@@ -56,16 +56,14 @@ impl EmbeddedCoordination {
     /// # Errors
     /// [`CoordinationError::Unavailable`] if it cannot be opened or read.
     pub fn open(path: &Path, clock: Arc<HubClock>) -> Result<Self, CoordinationError> {
-        let db = Database::create(path).map_err(unavailable)?;
-        let setup = db.begin_write().map_err(unavailable)?;
-        setup.open_table(CHANNELS).map_err(unavailable)?;
-        setup.open_table(DOCUMENTS).map_err(unavailable)?;
-        setup.open_table(RINGS).map_err(unavailable)?;
-        setup.open_table(COUNTERS).map_err(unavailable)?;
-        setup.open_table(RESTORING).map_err(unavailable)?;
-        setup.open_table(DELETED).map_err(unavailable)?;
-        begin_counting(&setup, clock.now())?;
-        setup.commit().map_err(unavailable)?;
+        if !path.try_exists().map_err(unavailable)? {
+            // Whoever is killed while it is made leaves none that cannot be opened.
+            let draft = path.with_extension("tmp");
+            let _ = std::fs::remove_file(&draft);
+            drop(database(&draft, clock.now())?);
+            move_into_place(&draft, path).map_err(unavailable)?;
+        }
+        let db = database(path, clock.now())?;
         let rings = read_rings(&db)?;
         let link = Link {
             connected: true,
@@ -169,6 +167,21 @@ fn read_rings(db: &Database) -> Result<VersionedRings, CoordinationError> {
         version,
         history: Arc::new(history),
     })
+}
+
+/// The database in a file, with all of its tables.
+fn database(path: &Path, now: Millis) -> Result<Database, CoordinationError> {
+    let db = Database::create(path).map_err(unavailable)?;
+    let setup = db.begin_write().map_err(unavailable)?;
+    setup.open_table(CHANNELS).map_err(unavailable)?;
+    setup.open_table(DOCUMENTS).map_err(unavailable)?;
+    setup.open_table(RINGS).map_err(unavailable)?;
+    setup.open_table(COUNTERS).map_err(unavailable)?;
+    setup.open_table(RESTORING).map_err(unavailable)?;
+    setup.open_table(DELETED).map_err(unavailable)?;
+    begin_counting(&setup, now)?;
+    setup.commit().map_err(unavailable)?;
+    Ok(db)
 }
 
 /// Lets the numbers of channels begin where none was given before: a hub that lost its disk and kept its archive

@@ -14,7 +14,16 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&aside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    std::fs::rename(&aside, path)?;
+    move_into_place(&aside, path)
+}
+
+/// Moves a file that is whole and on disk to where it belongs, in the same folder: it is on disk that it is there
+/// when this returns.
+///
+/// # Errors
+/// What the system says.
+pub fn move_into_place(aside: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(aside, path)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

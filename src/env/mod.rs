@@ -14,7 +14,7 @@ mod random;
 use std::sync::Arc;
 
 pub use clock::{BootTime, ClockReading, ClockSource, HubClock, ManualClock, SystemClock};
-pub use files::replace_file;
+pub use files::{move_into_place, replace_file};
 pub use millis::Millis;
 pub use random::{OsRandom, Random, SeededRandom};
 

@@ -34,6 +34,16 @@ async fn a_hub_that_lost_its_disk_gives_no_number_again() {
 }
 
 #[tokio::test]
+async fn one_that_was_not_made_to_its_end_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let draft = folder.path().join("coordination.tmp");
+    std::fs::write(&draft, b"half a database").unwrap();
+    let coordination = open(folder.path());
+    assert!(coordination.channels().await.unwrap().is_empty());
+    assert!(!draft.exists());
+}
+
+#[tokio::test]
 async fn channels_are_compared_and_set_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let first = {

@@ -127,7 +127,11 @@ async fn one_that_is_missing_or_another_is_told_of() {
         let keys = fill(&world, channel);
         world.run(&[&first], 2 * MINUTE).await;
         let own = Object::Item(keys[1]).name(channel);
-        world.store.delete(&[own.clone()]).await.unwrap();
+        world
+            .store
+            .delete(std::slice::from_ref(&own))
+            .await
+            .unwrap();
         if there {
             let mut writer = crate::archive::object::ObjectWriter::new(channel);
             writer.push(keys[1], None, b"another").unwrap();
