@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::name::{Object, channel_of, hour_len};
+use super::name::{Object, channel_of, hour_len, minute_len};
 use super::object::{FOOTER_LEN, Footer, GONE_LEN};
 use super::store::{Found, Store, StoreError, Which};
 use crate::env::Millis;
@@ -135,7 +135,8 @@ pub async fn survey(store: &Store, channel: Option<ChannelId>) -> Result<Survey,
     Ok(survey)
 }
 
-/// How many items a channel has, as its objects say; `None` if they are too many to be asked.
+/// How many items a channel has, as its objects say; `None` if they are too many to be asked. Single items of a
+/// minute or an hour that has an object are taken for its: they are, but for what was written past Spoke later.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -144,7 +145,7 @@ pub async fn items(store: &Store, channel: ChannelId) -> Result<Option<u64>, Sto
     let mut at = format!("{folder}/");
     let (mut items, mut looked_at) = (0, 0);
     // What is in the object of its hour is not counted again.
-    let mut hour_to = Millis::MIN;
+    let (mut hour_to, mut covered_to) = (Millis::MIN, Millis::MIN);
     for _ in 0..PAGES_MAX {
         let page = store.objects(&folder, &at, PAGE).await?;
         let mut many = Vec::new();
@@ -152,10 +153,18 @@ pub async fn items(store: &Store, channel: ChannelId) -> Result<Option<u64>, Sto
             match Object::parse(name) {
                 Ok((_, Object::Hour(hour))) => {
                     hour_to = hour.plus(hour_len());
+                    covered_to = hour_to;
                     many.push(name.clone());
                 }
-                Ok((_, Object::Minute(minute))) if minute >= hour_to => many.push(name.clone()),
-                Ok((_, Object::Item(_))) if *size != GONE_LEN as u64 => items += 1,
+                Ok((_, Object::Minute(minute))) if minute >= hour_to => {
+                    covered_to = minute.plus(minute_len());
+                    many.push(name.clone());
+                }
+                Ok((_, Object::Item(key)))
+                    if key.millis >= covered_to && *size != GONE_LEN as u64 =>
+                {
+                    items += 1;
+                }
                 _ => {}
             }
         }
@@ -265,6 +274,12 @@ mod tests {
         assert_eq!(total.all().objects, 6);
         assert_eq!((total.oldest, total.newest), (of_a.oldest, of_a.newest));
         assert_eq!(items(&store, A).await.unwrap(), Some(5 + 3 + 1));
+        // Kept both ways, it counts once.
+        put(&store, A, Object::Item(key(next.plus(MINUTE + 1))), 1).await;
+        put(&store, A, Object::Item(key(NOON.plus(MINUTE + 1))), 1).await;
+        assert_eq!(items(&store, A).await.unwrap(), Some(5 + 3 + 1));
+        put(&store, A, Object::Item(key(next.plus(2 * MINUTE))), 1).await;
+        assert_eq!(items(&store, A).await.unwrap(), Some(5 + 3 + 1 + 1));
         assert_eq!(items(&store, ChannelId(3)).await.unwrap(), Some(0));
     }
 }

@@ -34,7 +34,7 @@ pub enum ArchiveCommand {
         /// The channel; else all of them
         #[arg(value_parser = parse_channel)]
         channel: Option<String>,
-        /// Count the channel's items, too: up to 2000 more requests
+        /// Count the channel's items, too: up to some 4000 more requests
         #[arg(long, requires = "channel")]
         items: bool,
         /// Print the hub's answer as it is

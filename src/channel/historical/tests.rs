@@ -69,8 +69,8 @@ async fn an_insert_that_is_said_to_be_there_is_there() {
     // Another try was on its way, and died.
     world.watch.lie(false);
     let key = world.insert("one", Some("key")).await.unwrap();
-    let name = Object::Item(key).name(world.channel.id);
-    assert_eq!(world.names().await, [name.clone()]);
+    let names = [Object::Item(key).name(world.channel.id)];
+    assert_eq!(world.names().await, names);
     // The same again, and another payload.
     assert_eq!(world.insert("one", Some("key")).await.unwrap(), key);
     let reused = world.insert("two", Some("key")).await;
@@ -78,7 +78,7 @@ async fn an_insert_that_is_said_to_be_there_is_there() {
     // One that was deleted was there.
     world.historical.delete(&world.channel, &key).await.unwrap();
     assert_eq!(world.insert("one", Some("key")).await.unwrap(), key);
-    assert_eq!(world.names().await, [name]);
+    assert_eq!(world.names().await, names);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn one_that_was_written_again_past_spoke_is_no_obstacle() {
         }
         // It takes items of the past now, and both come there before the other replica has looked.
         world.change(channel, |channel| {
-            channel.historical_to = Some(NOON.plus(HOUR))
+            channel.historical_to = Some(NOON.plus(HOUR));
         });
         put_again(&world, channel, again, Some(b"another")).await;
         put_again(&world, channel, deleted, None).await;
