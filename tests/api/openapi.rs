@@ -3,6 +3,7 @@
 
 mod calls;
 mod document;
+mod hubs;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -164,17 +165,17 @@ async fn every_documented_answer_is_had_and_is_as_documented() {
     // One that is alone: what is acknowledged is stable then.
     let hub = Hub::alone().await;
     let run = Run::of(&hub).await;
-    calls::of_the_node(&run, &hub).await;
+    hubs::of_the_node(&run, &hub).await;
     calls::of_configurations(&run, &hub).await;
     calls::of_documents(&run, &hub).await;
     calls::of_inserts(&run, &hub).await;
     calls::of_the_past(&run, &hub).await;
     calls::of_queries(&run, &hub).await;
     calls::of_tags(&run, &hub).await;
-    calls::of_upkeep(&run, &hub).await;
-    calls::of_a_hub_that_leaves(&run).await;
-    calls::of_a_limited_hub(&run).await;
-    calls::of_a_read_only_hub(&run).await;
+    hubs::of_upkeep(&run, &hub).await;
+    hubs::of_a_hub_that_leaves(&run).await;
+    hubs::of_a_limited_hub(&run).await;
+    hubs::of_a_read_only_hub(&run).await;
     run.is_complete();
 }
 
