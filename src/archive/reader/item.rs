@@ -156,6 +156,23 @@ impl ArchiveReader {
     ) -> Result<Holders, ReadArchiveError> {
         let day = name::day_of(channel, key.millis);
         let (hour, minute) = (hour_of(key), minute_of(key));
+        let own = Object::Item(*key);
+        // Only items have names of their own.
+        let objects = [Some(hour), Some(minute), (!key.is_bulk()).then_some(own)];
+        let objects = objects.into_iter().flatten();
+        if let Some(there) = self.names.which(channel, objects).await? {
+            let find = |object| there.iter().find(|t| t.object == object);
+            let deleted = |there: &There| there.size == GONE_LEN as u64;
+            return Ok(Holders {
+                hour: find(hour).cloned(),
+                minute: find(minute).cloned().filter(|_| find(hour).is_none()),
+                own: Some(match find(own) {
+                    Some(there) if deleted(there) => Own::Deleted,
+                    Some(_) => Own::Item,
+                    None => Own::None,
+                }),
+            });
+        }
         let after = name::before(channel, key.millis);
         let mut page = self.names.page(channel, &day, &after, false).await?;
         let find = |there: &[There], object| there.iter().find(|t| t.object == object).cloned();
@@ -170,7 +187,6 @@ impl ArchiveReader {
         if holders.hour.is_none() {
             holders.minute = find(&page.there, minute);
         }
-        let own = Object::Item(*key);
         holders.own = match find(&page.there, own) {
             Some(there) if there.size == GONE_LEN as u64 => Some(Own::Deleted),
             Some(_) => Some(Own::Item),

@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::super::name::{self, Object, hour_len};
-use super::super::store::{Store, StoreError};
+use super::super::store::{Found, Store, StoreError};
 use crate::env::Millis;
 use crate::spoke::ChannelId;
 
@@ -32,6 +32,19 @@ pub(super) struct There {
     pub(super) size: u64,
     /// What tells it from another of that name.
     pub(super) stamp: u64,
+}
+
+impl There {
+    /// An object of a channel; `None` if it is none.
+    fn of(channel: ChannelId, found: Found) -> Option<Self> {
+        let (of, object) = Object::parse(&found.name).ok()?;
+        (of == channel).then_some(Self {
+            object,
+            name: found.name,
+            size: found.size,
+            stamp: found.stamp,
+        })
+    }
 }
 
 /// The objects that come after a place, in order.
@@ -109,15 +122,8 @@ impl Names {
         // It is as old as its request.
         let settled = settled && began.elapsed() < self.moment;
         let last = listed.objects.last().map(|found| found.name.clone());
-        let there = listed.objects.into_iter().filter_map(|found| {
-            let (of, object) = Object::parse(&found.name).ok()?;
-            (of == channel).then_some(There {
-                object,
-                name: found.name,
-                size: found.size,
-                stamp: found.stamp,
-            })
-        });
+        let there = listed.objects.into_iter();
+        let there = there.filter_map(|found| There::of(channel, found));
         let page = Page {
             after: after.to_owned(),
             there: there.collect(),
@@ -128,6 +134,22 @@ impl Names {
             self.recent.insert(channel, (to, page.clone()));
         }
         Ok(page)
+    }
+
+    /// Which of some objects of a channel there are, where that costs less than a listing.
+    pub(super) async fn which(
+        &self,
+        channel: ChannelId,
+        objects: impl Iterator<Item = Object>,
+    ) -> Result<Option<Vec<There>>, StoreError> {
+        let names: Vec<String> = objects.map(|object| object.name(channel)).collect();
+        let found = self.store.which(&names).await?;
+        Ok(found.map(|found| {
+            let there = found.into_iter();
+            there
+                .filter_map(|found| There::of(channel, found))
+                .collect()
+        }))
     }
 
     /// What is remembered of the names after a place, as far as it goes, if that is beyond another one.

@@ -1,9 +1,9 @@
 //! Names in their order.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use object_store::ObjectMeta;
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt as _};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -76,6 +76,26 @@ impl Store {
                 return listed;
             }
         }
+    }
+
+    /// Which of some objects there are, if that is found sooner one by one than in a list: on this machine, where
+    /// a folder is listed whole. `None` elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn which(&self, names: &[String]) -> Result<Option<Vec<Found>>, StoreError> {
+        if self.pages.is_some() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        for name in names {
+            match self.inner.head(&self.path(name)).await {
+                Ok(object) => found.push(self.found(&object)),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(refused("look for", name, &error)),
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The folders in a folder, in their order.
