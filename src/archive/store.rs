@@ -91,6 +91,8 @@ pub struct Store {
     root: Path,
     /// Whether it can be asked for the last bytes of an object.
     has_tails: bool,
+    /// Its folder on this machine, if it is one.
+    folder: Option<Arc<std::path::Path>>,
     /// How many objects it deletes by one request.
     deletes: usize,
     /// How fast it is asked; `None`: as fast as may be.
@@ -114,6 +116,7 @@ impl Store {
             pages: None,
             root: Path::default(),
             has_tails: true,
+            folder: None,
             deletes: 1,
             pace: None,
         }
@@ -126,6 +129,24 @@ impl Store {
             pace: Some(Arc::new(Pace::new(per_second))),
             ..self.clone()
         }
+    }
+
+    /// That its folder is there, where it is one: a disk that is not mounted is not an archive without objects.
+    async fn is_there(&self) -> Result<(), StoreError> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let reason = match tokio::fs::metadata(folder).await {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => "it is no folder".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(StoreError {
+            what: "list",
+            name: folder.display().to_string(),
+            reason,
+            cut_off: false,
+        })
     }
 
     /// Waits for its turn to ask.

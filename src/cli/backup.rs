@@ -106,6 +106,46 @@ async fn told(client: &Client, state: bool) -> Result<Said, CliError> {
     })
 }
 
+/// Whether one of two places is the other, or lies in it.
+fn overlap(one: &str, other: &str) -> bool {
+    let parts = |url: &str| -> Option<Vec<String>> {
+        let url = Url::parse(url).ok()?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let path = url.path_segments().into_iter().flatten();
+        let path = path.filter(|part| !part.is_empty()).map(str::to_owned);
+        Some(
+            [url.scheme().to_owned(), host]
+                .into_iter()
+                .chain(path)
+                .collect(),
+        )
+    };
+    let (Some(one), Some(other)) = (parts(one), parts(other)) else {
+        return false;
+    };
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+/// Sees to it that an archive without anything is not taken for that of a hub whose archive has something: it may
+/// be a disk that is not mounted here.
+async fn is_the_hubs(client: &Client, archive: &Store, url: &str) -> Result<(), CliError> {
+    let folders = archive.folders("").await.map_err(BackupError::Archive)?;
+    if !folders.is_empty() {
+        return Ok(());
+    }
+    let survey = ask(client, Method::GET, client.url(&["internal", "archive"])).await?;
+    match survey["total"]["bytes"].as_u64() {
+        Some(bytes) if bytes > 0 => {
+            let reason = format!(
+                "{url} is empty as seen from here, and the hub says that its archive has {bytes} bytes: name it as \
+                 this machine reaches it with --archive"
+            );
+            Err(BackupError::Refused { reason }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn time(text: &str) -> Result<Millis, CliError> {
     Millis::parse_iso(text).map_err(|_| CliError::NotATime {
         text: text.to_owned(),
@@ -140,8 +180,16 @@ async fn create(
         );
         return Err(BackupError::NoArchive { url, reason }.into());
     }
+    if overlap(&url, place.url()) {
+        let reason = format!(
+            "the place of the backups, {}, and the archive, {url}, lie in one another: give the backups one of their own",
+            place.url()
+        );
+        return Err(BackupError::Refused { reason }.into());
+    }
     let archive = Store::of_url(&url, &config::cloud_environment(), PATIENCE);
     let archive = archive.map_err(|error| BackupError::no_archive(&url, &error))?;
+    is_the_hubs(&client, &archive, &url).await?;
     let now = time(&said.now)?;
     let told = Told {
         now,

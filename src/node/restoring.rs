@@ -12,7 +12,14 @@ use crate::config::Config;
 use crate::env::{HubClock, clock_source};
 
 /// What the data folder of a hub that has not run may hold.
-const ALLOWED: [&str; 4] = ["VERSION", "LOCK", "coordination.redb", "archive"];
+const ALLOWED: [&str; 5] = [
+    "VERSION",
+    "LOCK",
+    "coordination.redb",
+    // What a restore that was killed has left of it.
+    "coordination.tmp",
+    "archive",
+];
 
 /// A hub that is to be restored into.
 pub struct EmptyHub {

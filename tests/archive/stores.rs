@@ -205,3 +205,26 @@ async fn a_store_that_is_not_there_is_told_in_time() {
     assert!(store.names("c", "c/", 10).await.is_err());
     assert!(store.create("c/one", Bytes::new()).await.is_err());
 }
+
+/// What lists a folder that is not there must not say that nothing is in it.
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_not_an_empty_one() {
+    let ground = tempfile::tempdir().unwrap();
+    let folder = ground.path().join("archive");
+    let store = Store::in_folder(&folder).unwrap();
+    store.create("c/a", "x".into()).await.unwrap();
+    assert_eq!(store.folders("").await.unwrap(), ["c"]);
+    assert_eq!(store.names("", "", 9).await.unwrap().names, ["c/a"]);
+    for file in [false, true] {
+        std::fs::remove_dir_all(&folder).unwrap();
+        if file {
+            std::fs::write(&folder, b"").unwrap();
+        }
+        assert!(store.folders("").await.is_err());
+        assert!(store.names("", "", 9).await.is_err());
+        assert!(store.entries("").await.is_err());
+        if !file {
+            std::fs::create_dir(&folder).unwrap();
+        }
+    }
+}

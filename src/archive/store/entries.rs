@@ -26,6 +26,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn entries(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
+        self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
             self.turn().await;

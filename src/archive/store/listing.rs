@@ -103,6 +103,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
+        self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
             self.turn().await;
@@ -155,6 +156,7 @@ impl Store {
     /// As [`Self::page`], of a store that lists everything or nothing: folder by folder, and no more of
     /// them than are needed.
     async fn walked(&self, folder: &str, after: &str, most: usize) -> Result<Objects, StoreError> {
+        self.is_there().await?;
         let wrong = |error| refused("list", folder, &error);
         let mut objects = Vec::new();
         let mut open = vec![self.path(folder)];

@@ -57,7 +57,10 @@ impl Store {
         let opened = LocalFileSystem::new_with_prefix(folder);
         let opened = opened.map_err(|error| wrong(std::io::Error::other(error)))?;
         let opened = opened.with_automatic_cleanup(true).with_fsync(true);
-        Ok(Self::on_this_machine(Arc::new(opened)))
+        Ok(Self {
+            folder: Some(folder.into()),
+            ..Self::on_this_machine(Arc::new(opened))
+        })
     }
 
     /// The store of that URL: `s3://bucket/folder`, `gs://…`, `az://…`, or `file:///folder`. Credentials
@@ -108,6 +111,7 @@ impl Store {
                     root,
                     // Azure knows no ranges that are counted from the end.
                     has_tails: !matches!(scheme, ObjectStoreScheme::MicrosoftAzure),
+                    folder: None,
                     deletes: match scheme {
                         ObjectStoreScheme::AmazonS3 => 1000,
                         ObjectStoreScheme::MicrosoftAzure => 256,

@@ -52,6 +52,8 @@ impl World {
                 }],
                 "rings": {"newest": 0, "history": ""},
             },
+            // As its archive's page tells.
+            "total": {"bytes": 5},
         });
         let hub = Stub::start(move |_| json_answer(200, &said)).await;
         Self { folder, hub }
@@ -94,6 +96,52 @@ impl World {
 
 fn at(minute: i64) -> Millis {
     Millis::new(minute * MINUTE)
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_the_hubs_or_not_apart_is_refused() {
+    let world = World::new(at(60), Some(at(60))).await;
+    // A disk that is not mounted.
+    let empty = world.folder.path().join("unmounted");
+    std::fs::create_dir(&empty).unwrap();
+    let empty = url(&empty);
+    let line = ["create", "--with-items", "--archive", empty.as_str()];
+    let ran = world.run(&line).await;
+    assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("the hub says that its archive has 5 bytes"),
+        "{}",
+        ran.err
+    );
+    assert!(!world.folder.path().join("place/backups").exists());
+    // A place in the archive, or around it.
+    let inside = url(&world.folder.path().join("place/archive"));
+    let around = url(world.folder.path());
+    for archive in [inside, around] {
+        std::fs::create_dir_all(archive.strip_prefix("file://").unwrap()).unwrap();
+        let line = ["create", "--archive", archive.as_str()];
+        let ran = world.run(&line).await;
+        assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+        assert!(ran.err.contains("lie in one another"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn places_overlap_where_one_lies_in_the_other() {
+    use super::overlap;
+    assert!(overlap("s3://b/a", "s3://b/a/"));
+    assert!(overlap("s3://b", "s3://b/backups"));
+    assert!(overlap("file:///a/b/c", "file:///a/b"));
+    for (one, other) in [
+        ("s3://b/a", "s3://c/a"),
+        ("s3://b/archive", "s3://b/archives"),
+        ("gs://b/a", "s3://b/a"),
+        ("file:///a/b", "file:///a/c"),
+        ("nonsense", "file:///a"),
+    ] {
+        assert!(!overlap(one, other), "{one} {other}");
+    }
 }
 
 #[tokio::test]
