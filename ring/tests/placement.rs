@@ -70,7 +70,7 @@ fn check_movement(members: &[Member], replication_factor: u8) {
     // replicas there is more to even out: with one, most of 1,500 spellings stay below half of this, and one in
     // some thousands came to 0.25 for nine members.
     let allowed = match replication_factor {
-        3 => 0.08 + 0.0035 * n,
+        3 => 0.06 + 0.0035 * n,
         2 => 0.12 + 0.012 * n,
         _ => 0.24 + 0.015 * n,
     };
