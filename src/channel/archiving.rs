@@ -33,7 +33,7 @@ use tokio::time::Instant;
 
 use self::book::Book;
 pub use self::progress::Storing;
-use self::progress::{Due, Progress, Stopped};
+use self::progress::{Due, Progress};
 use self::sending::Bounds;
 use self::source::Source;
 pub use self::sweeping::Sweep;
@@ -310,13 +310,9 @@ impl Archiver {
                 Ok(held) => first = held.unwrap_or(to).min(first),
                 Err(error) => {
                     let name = channel.config.name.as_str();
-                    let stopped = Stopped {
-                        at: from,
-                        obstacle: Some(format!("{name}: {}", ArchiveError::from(error))),
-                        waiting: None,
-                    };
+                    let obstacle = format!("{name}: {}", ArchiveError::from(error));
                     let mut progress = self.progress.lock();
-                    progress.note(channel.id, Err(stopped), from, Instant::now());
+                    progress.stay_behind(channel.id, from, obstacle, Instant::now());
                 }
             }
         }

@@ -199,6 +199,24 @@ impl Progress {
         self.lagging.insert(channel, lagging);
     }
 
+    /// A channel that could not be looked up stays behind: where it was, or at `at` if it was not behind.
+    pub(super) fn stay_behind(
+        &mut self,
+        channel: ChannelId,
+        at: Millis,
+        obstacle: String,
+        now: Instant,
+    ) {
+        let before = self.lagging.get(&channel).map(|lagging| lagging.at);
+        let at = before.into_iter().fold(at, Ord::min);
+        let stopped = Stopped {
+            at,
+            obstacle: Some(obstacle),
+            waiting: None,
+        };
+        self.note(channel, Err(stopped), at, now);
+    }
+
     /// Those that are not behind have come so far.
     pub(super) fn came_to(&mut self, to: Millis) {
         self.ahead = self.ahead.max(to);
@@ -367,6 +385,20 @@ mod tests {
         progress.lock().came_to(at(10));
         assert_eq!(progress.lock().reached(), at(4));
         assert_eq!(progress.lock().reached_by(B), at(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_cannot_be_looked_up_stays_where_it_was() {
+        let mut progress = Progress::new(at(0));
+        let now = Instant::now();
+        look(&mut progress, 60, stopped(3, Some("why")), now);
+        for channel in [A, B] {
+            progress.stay_behind(channel, at(60), "it is unreadable".to_owned(), now);
+        }
+        progress.came_to(at(120));
+        assert_eq!(progress.reached_by(A), at(3));
+        assert_eq!(progress.reached_by(B), at(60));
+        assert_eq!(progress.obstacle().as_deref(), Some("it is unreadable"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,12 @@ fn archiver(world: &World, name: &str, node: &Arc<Node>) -> Archiver {
     Archiver::of(Arc::clone(node) as _, &world.store, settings).unwrap()
 }
 
+/// The archivers of two nodes.
+fn two(world: &Arc<World>) -> (Archiver, Archiver) {
+    let [first, second] = [0, 1].map(|place| world.node(place));
+    (archiver(world, "1", &first), archiver(world, "2", &second))
+}
+
 /// An item before a large one, that one, and one behind it.
 fn fill(world: &World, channel: ChannelId) -> [ItemKey; 3] {
     [
@@ -58,11 +64,7 @@ async fn read(world: &World, channel: ChannelId) -> Vec<(ItemKey, Bytes)> {
 async fn it_is_an_object_of_its_own_and_its_minute_points_to_it() {
     let world = World::new();
     let channel = world.channel(1, "{}");
-    let (first, second) = (world.node(0), world.node(1));
-    let (first, second) = (
-        archiver(&world, "1", &first),
-        archiver(&world, "2", &second),
-    );
+    let (first, second) = two(&world);
     let keys = fill(&world, channel);
     let pack = "pack".repeat(500);
     // A bulk insert stays whole, however large.
@@ -119,11 +121,7 @@ async fn one_that_is_missing_or_another_is_told_of() {
     for there in [false, true] {
         let world = World::new();
         let channel = world.channel(1, "{}");
-        let (first, second) = (world.node(0), world.node(1));
-        let (first, second) = (
-            archiver(&world, "1", &first),
-            archiver(&world, "2", &second),
-        );
+        let (first, second) = two(&world);
         let keys = fill(&world, channel);
         world.run(&[&first], 2 * MINUTE).await;
         let own = Object::Item(keys[1]).name(channel);
