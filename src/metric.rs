@@ -264,6 +264,11 @@ pub fn archive_surplus() {
     counter!("hub_archive_surplus_total").increment(1);
 }
 
+/// An archived object that a client's answer needs is damaged, or missing.
+pub fn archive_unreadable(what: &'static str) {
+    counter!("hub_archive_unreadable_total", "what" => what).increment(1);
+}
+
 /// Something of the archive was wanted that may have been kept in memory.
 pub fn archive_kept(kind: &'static str, kept: bool) {
     let result = if kept { "hit" } else { "miss" };
@@ -399,6 +404,10 @@ pub fn describe(version: &'static str) {
     describe_counter!(
         "hub_archive_surplus_total",
         "archived objects with an item that no replica lists"
+    );
+    describe_counter!(
+        "hub_archive_unreadable_total",
+        "reads that an archived object kept from being answered, as it is damaged or missing"
     );
     describe_counter!(
         "hub_archive_failures_total",

@@ -3,6 +3,7 @@
 //! The only module that knows all others.
 
 mod error;
+mod guarding;
 mod joining;
 mod keeping;
 mod opener;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use self::error::NodeError;
+use self::guarding::Guarding;
 use self::joining::{full_host_name, register};
 use self::keeping::Keeping;
 use self::opener::Opener;
@@ -31,6 +33,7 @@ use self::settings::{
     millis, properties, store_options, tls_acceptor,
 };
 use crate::archive::reader::ArchiveReader;
+use crate::archive::store::Guard;
 use crate::backup;
 use crate::channel::config::Defaults;
 use crate::channel::{
@@ -364,7 +367,16 @@ impl Starting<'_> {
         };
         let peers = Arc::clone(&joined.peers);
         let archive = archive_store(config, &self.folder.join("archive"))?;
-        let archive = archive.map(|(store, name)| (Arc::new(store), name));
+        let archive = match archive {
+            None => None,
+            Some((store, name)) => {
+                let guard = Guard::new(&store);
+                let kept = Arc::clone(&coordination);
+                let guarding = Guarding::new(Arc::clone(&guard), kept, name.clone(), random);
+                guarding.start().await;
+                Some((Arc::new(store.guarded(&guard)), name))
+            }
+        };
         let reader = archive.as_ref().map(|(store, _)| {
             let reader = ArchiveReader::new(
                 Arc::clone(store),

@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::name::{Object, channel_of, hour_len, minute_len};
 use super::object::{FOOTER_LEN, Footer, GONE_LEN};
-use super::store::{Found, Store, StoreError, Which};
+use super::store::{Found, MARKER, Store, StoreError, Which};
 use crate::env::Millis;
 use crate::spoke::ChannelId;
 
@@ -118,6 +118,7 @@ pub async fn survey(store: &Store, channel: Option<ChannelId>) -> Result<Survey,
                     let tally = survey.channels.entry(channel).or_default();
                     tally.count(&object, *size);
                 }
+                Err(_) if name == MARKER => {}
                 Err(_) => survey.others.add(Count {
                     objects: 1,
                     bytes: *size,

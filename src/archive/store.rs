@@ -4,6 +4,7 @@
 //! name, in order, from any place on. Every request is counted.
 
 mod entries;
+mod guard;
 mod listing;
 mod open;
 mod pace;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use pace::Pace;
 
 pub use entries::Entry;
+pub use guard::{Guard, MARKER};
 pub use listing::{Found, Names, Objects};
 pub use open::{OpenError, Patience};
 
@@ -97,6 +99,8 @@ pub struct Store {
     deletes: usize,
     /// How fast it is asked; `None`: as fast as may be.
     pace: Option<Arc<Pace>>,
+    /// Who says whether it is the right one; `None`: it is whatever it is.
+    guard: Option<Arc<Guard>>,
 }
 
 /// A store that lists page by page.
@@ -119,7 +123,27 @@ impl Store {
             folder: None,
             deletes: 1,
             pace: None,
+            guard: None,
         }
+    }
+
+    /// The same store, asked for nothing while it is not the right one.
+    #[must_use]
+    pub fn guarded(&self, guard: &Arc<Guard>) -> Self {
+        Self {
+            guard: Some(Arc::clone(guard)),
+            ..self.clone()
+        }
+    }
+
+    /// What is wrong with it, as far as its guard knows.
+    pub fn trouble(&self) -> Option<String> {
+        self.guard.as_ref().and_then(|guard| guard.trouble())
+    }
+
+    /// Whether it is the right one, as far as its guard knows.
+    pub fn is_right(&self) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.is_right())
     }
 
     /// The same store, asked no more than so many times in a second by those who have it from here.
@@ -149,10 +173,14 @@ impl Store {
         })
     }
 
-    /// Waits for its turn to ask.
-    async fn turn(&self) {
+    /// Waits for its turn to ask for that.
+    async fn turn(&self, what: &'static str, name: &str) -> Result<(), StoreError> {
         if let Some(pace) = &self.pace {
             pace.turn().await;
+        }
+        match &self.guard {
+            Some(guard) => guard.admits(what, name),
+            None => Ok(()),
         }
     }
 
@@ -176,7 +204,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        self.turn().await;
+        self.turn("write", name).await?;
         let options = PutOptions::from(PutMode::Create);
         let length = bytes.len() as u64;
         let began = Instant::now();
@@ -198,7 +226,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.turn().await;
+        self.turn("write", name).await?;
         let length = bytes.len() as u64;
         let began = Instant::now();
         let put = self
@@ -217,7 +245,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn upload(&self, name: &str) -> Result<Upload, StoreError> {
-        self.turn().await;
+        self.turn("write", name).await?;
         let began = Instant::now();
         let begun = self.inner.put_multipart(&self.path(name)).await;
         let begun = begun.map_err(|error| refused("write", name, &error));
@@ -253,7 +281,7 @@ impl Store {
 
     /// The last bytes of an object, of a store that has to be told where they are.
     async fn read_tail(&self, name: &str, count: u64) -> Result<Option<Part>, StoreError> {
-        self.turn().await;
+        self.turn("read", name).await?;
         let began = Instant::now();
         let length = match self.inner.head(&self.path(name)).await {
             Ok(meta) => Ok(Some(meta.size)),
@@ -285,7 +313,7 @@ impl Store {
         };
         let mut tries = 0;
         loop {
-            self.turn().await;
+            self.turn("read", name).await?;
             let began = Instant::now();
             let read = self.read_with(name, options.clone()).await;
             let length = read.as_ref().ok().and_then(Option::as_ref);
@@ -329,6 +357,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the first that was not: others may be gone.
     pub async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        if let Some(guard) = &self.guard {
+            guard.admits("delete", names.first().map_or("", String::as_str))?;
+        }
         let began = Instant::now();
         let paths = names.iter().map(|name| self.path(name));
         let paths: Vec<_> = paths.enumerate().collect();

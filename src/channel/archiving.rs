@@ -199,6 +199,11 @@ impl Archiver {
         Millis::new(self.kept.load(Ordering::Acquire))
     }
 
+    /// Whether what was found in the archive is there, as far as one can say: not if it is another one now.
+    pub fn is_where_it_was(&self) -> bool {
+        self.store.is_right()
+    }
+
     /// How far it has come.
     pub fn state(&self) -> State {
         let advice = self.advice().or_else(|| self.unaccounted());
@@ -211,7 +216,7 @@ impl Archiver {
             rolled_to,
             rollup_obstacle,
             archived_to: self.archived_to(),
-            obstacle: progress.obstacle(),
+            obstacle: self.store.trouble().or_else(|| progress.obstacle()),
             lagging: progress.lagging(),
             advice,
         }

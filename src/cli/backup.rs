@@ -4,7 +4,7 @@ pub mod args;
 mod drill;
 mod meter;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,10 @@ pub async fn run(args: BackupArgs, out: &mut Output<'_>) -> Result<(), CliError>
     let json = args.place.json;
     let place = || open(args.place.place.as_deref());
     match args.command {
-        BackupCommand::Create(args) => create(args, &place()?, json, out).await,
+        BackupCommand::Create(create_args) => {
+            let place = make(args.place.place.as_deref())?;
+            create(create_args, &place, json, out).await
+        }
         BackupCommand::List => list(&*place()?, json, out).await,
         BackupCommand::Verify(args) => verify(args, &place()?, json, out).await,
         BackupCommand::Prune(args) => prune(args.keep_days, &place()?, json, out).await,
@@ -59,7 +62,24 @@ pub async fn run(args: BackupArgs, out: &mut Output<'_>) -> Result<(), CliError>
     }
 }
 
+/// A place that has backups, or could: a folder that is not there has none, and is not made.
 fn open(url: Option<&str>) -> Result<Arc<Place>, CliError> {
+    if let Some((url, folder)) = url.and_then(|url| Some((url, missing_folder(url)?))) {
+        let url = url.to_owned();
+        let reason = format!("there is no folder {} on this machine", folder.display());
+        return Err(BackupError::NoPlace { url, reason }.into());
+    }
+    make(url)
+}
+
+/// The folder of this machine that a URL names, if it is not there.
+fn missing_folder(url: &str) -> Option<PathBuf> {
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "file")?;
+    url.to_file_path().ok().filter(|folder| !folder.is_dir())
+}
+
+/// A place for backups: a folder is made.
+fn make(url: Option<&str>) -> Result<Arc<Place>, CliError> {
     let url = url.ok_or(CliError::NoPlace)?;
     Ok(Arc::new(Place::open(
         url,
@@ -171,9 +191,7 @@ async fn create(
     let url = args.archive.or_else(|| said.archive.clone());
     let url = url.ok_or(CliError::NoArchive)?;
     // It would be made: on another machine than the hub's, with nothing in it.
-    let folder = Url::parse(&url).ok().filter(|url| url.scheme() == "file");
-    let folder = folder.and_then(|url| url.to_file_path().ok());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+    if let Some(folder) = missing_folder(&url) {
         let reason = format!(
             "there is no folder {} on this machine: back up on the hub's, or name it with --archive",
             folder.display()

@@ -87,6 +87,15 @@ pub enum ChannelNews {
     Relist,
 }
 
+/// Which archive the members write to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveNote {
+    /// Where it is, as it was configured.
+    pub url: String,
+    /// What it says of itself: the number in its marker.
+    pub id: String,
+}
+
 /// Whether coordination can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -177,6 +186,12 @@ pub trait Coordination: Send + Sync {
 
     /// Forgets deleted channels of which nothing is left.
     async fn forget_deleted(&self, ids: &[u64]) -> Result<(), CoordinationError>;
+
+    /// Which archive the members write to; `None` if none has been noted.
+    async fn archive(&self) -> Result<Option<ArchiveNote>, CoordinationError>;
+
+    /// Notes which archive the members write to from now on.
+    async fn set_archive(&self, note: ArchiveNote) -> Result<(), CoordinationError>;
 
     /// What becomes of channels, from now on.
     fn watch_channels(&self) -> broadcast::Receiver<ChannelNews>;

@@ -2,6 +2,8 @@
 //!
 //! The same promises as with ZooKeeper, kept by one database file that one process has open.
 
+mod notes;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use tokio::sync::{broadcast, watch};
 
 use super::coordination::{
-    ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
     MemberRecord, Tombstone, VersionedRings,
 };
 use crate::env::{HubClock, Millis, move_into_place};
@@ -24,8 +26,6 @@ const CHANNELS: TableDefinition<'_, &str, (u64, u64, &[u8])> = TableDefinition::
 const DOCUMENTS: TableDefinition<'_, &str, &str> = TableDefinition::new("documents");
 /// One row: version, history.
 const RINGS: TableDefinition<'_, (), (u64, &[u8])> = TableDefinition::new("rings");
-/// One row, while something is being restored: what.
-const RESTORING: TableDefinition<'_, (), &str> = TableDefinition::new("restoring");
 /// Id → when it was deleted: channels of which the archive may still have something.
 const DELETED: TableDefinition<'_, u64, i64> = TableDefinition::new("deleted");
 /// What was counted up to last.
@@ -177,7 +177,7 @@ fn database(path: &Path, now: Millis) -> Result<Database, CoordinationError> {
     setup.open_table(DOCUMENTS).map_err(unavailable)?;
     setup.open_table(RINGS).map_err(unavailable)?;
     setup.open_table(COUNTERS).map_err(unavailable)?;
-    setup.open_table(RESTORING).map_err(unavailable)?;
+    notes::make(&setup)?;
     setup.open_table(DELETED).map_err(unavailable)?;
     begin_counting(&setup, now)?;
     setup.commit().map_err(unavailable)?;
@@ -384,30 +384,21 @@ impl Coordination for EmbeddedCoordination {
         .await
     }
 
+    async fn archive(&self) -> Result<Option<ArchiveNote>, CoordinationError> {
+        self.with_db(notes::archive).await
+    }
+
+    async fn set_archive(&self, note: ArchiveNote) -> Result<(), CoordinationError> {
+        self.with_db(move |db| notes::set_archive(db, &note)).await
+    }
+
     async fn restoring(&self) -> Result<Option<String>, CoordinationError> {
-        self.with_db(|db| {
-            let read = db.begin_read().map_err(unavailable)?;
-            let table = read.open_table(RESTORING).map_err(unavailable)?;
-            let row = table.get(()).map_err(unavailable)?;
-            Ok(row.map(|row| row.value().to_owned()))
-        })
-        .await
+        self.with_db(notes::restoring).await
     }
 
     async fn set_restoring(&self, what: Option<String>) -> Result<(), CoordinationError> {
-        self.with_db(move |db| {
-            let txn = db.begin_write().map_err(unavailable)?;
-            {
-                let mut table = txn.open_table(RESTORING).map_err(unavailable)?;
-                let before = match &what {
-                    Some(what) => table.insert((), what.as_str()),
-                    None => table.remove(()),
-                };
-                drop(before.map_err(unavailable)?);
-            }
-            txn.commit().map_err(unavailable)
-        })
-        .await
+        self.with_db(move |db| notes::set_restoring(db, what.as_deref()))
+            .await
     }
 
     async fn replace_channel(

@@ -25,7 +25,7 @@ mod zookeeper;
 
 pub use clocks::{ClockSample, ClockStanding};
 pub use coordination::{
-    ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
     MemberRecord, Tombstone, VersionedRings,
 };
 pub use embedded::EmbeddedCoordination;

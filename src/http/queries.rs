@@ -76,7 +76,7 @@ pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Rep
         own: Link::Period(path),
         start: path.start(),
     };
-    Ok(long.shown(call, format, &params, &around))
+    long.shown(call, format, &params, &around).await
 }
 
 /// A list that may be longer than anybody should hold: its first page, and the query for the rest.
@@ -90,13 +90,13 @@ struct Long {
 
 impl Long {
     /// The answer, which is sent as it is read.
-    fn shown(
+    async fn shown(
         self,
         call: &Call<'_>,
         format: ListFormat,
         params: &Params,
         around: &[(&'static str, Link)],
-    ) -> Reply {
+    ) -> Result<Reply, Reply> {
         let (links, page) = (call.links(), self.page);
         let repeat = params.repeat();
         if format != ListFormat::Json {
@@ -111,7 +111,7 @@ impl Long {
             };
             pages.behind_last();
             let source = Source::Pages(pages);
-            return contents(call, format, source, ItemUrls::Channel(links), &around);
+            return contents(call, format, source, ItemUrls::Channel(links), &around).await;
         }
         let mut head = String::with_capacity(256 + page.keys.len() * 96);
         head.push_str("{\"_links\":{\"self\":{\"href\":\"");
@@ -127,7 +127,7 @@ impl Long {
         let tail = format!("]}}{trace}}}");
         if !page.more {
             head.push_str(&tail);
-            return reply::with_body(StatusCode::OK, JSON, head);
+            return Ok(reply::with_body(StatusCode::OK, JSON, head));
         }
         let rest = Rest {
             reads: Arc::clone(&call.core.reads),
@@ -139,7 +139,7 @@ impl Long {
         };
         let parts = stream::unfold(Stage::Head(head, rest), Stage::next);
         let body = ReplyBody::Parts(Box::pin(parts));
-        reply::with_body(StatusCode::OK, JSON, body)
+        Ok(reply::with_body(StatusCode::OK, JSON, body))
     }
 }
 
@@ -275,7 +275,7 @@ pub(super) async fn neighbours(
     if many && direction == Direction::Next && !params.inclusive {
         let whole = whole_bulk(call, &channel, from, count, &params).await?;
         if let Some((long, around)) = whole {
-            return Ok(long.shown(call, format, &params, &around));
+            return long.shown(call, format, &params, &around).await;
         }
     }
     let count = capped(call, count);
@@ -325,7 +325,7 @@ pub(super) async fn neighbours(
                 keys.retain(|key| *key != from);
             }
         }
-        return Ok(in_bulk(call, format, &channel, keys, &params, around));
+        return in_bulk(call, format, &channel, keys, &params, around).await;
     }
     Ok(list(call, own, &around, keys, &params, from.millis))
 }
@@ -430,7 +430,7 @@ pub(super) async fn edges(call: &Call<'_>, edge: Edge, count: i64) -> Result<Rep
         around.push(("previous", beside(first, Direction::Previous)));
     }
     if format != ListFormat::Json {
-        return Ok(in_bulk(call, format, &channel, keys, &params, &[]));
+        return in_bulk(call, format, &channel, keys, &params, &[]).await;
     }
     let own = Link::Edges { edge, count };
     Ok(list(call, own, &around, keys, &params, first.millis))
@@ -518,14 +518,14 @@ pub(super) fn format_of(call: &Call<'_>, params: &Params) -> Result<ListFormat, 
 }
 
 /// The contents of known items of a channel, which are given oldest first.
-fn in_bulk(
+async fn in_bulk(
     call: &Call<'_>,
     format: ListFormat,
     channel: &Arc<Channel>,
     mut keys: Vec<ItemKey>,
     params: &Params,
     around: &[(&str, Link)],
-) -> Reply {
+) -> Result<Reply, Reply> {
     if params.order == Order::Descending {
         keys.reverse();
     }
@@ -543,4 +543,5 @@ fn in_bulk(
         ItemUrls::Channel(links.clone()),
         &around,
     )
+    .await
 }

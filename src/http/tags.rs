@@ -307,7 +307,7 @@ impl<'a> Tagged<'a> {
         if format != ListFormat::Json {
             let around = self.bulk_links(&around);
             let source = Source::Walk(Box::new(walk));
-            return Ok(contents(self.call, format, source, self.urls(), &around));
+            return contents(self.call, format, source, self.urls(), &around).await;
         }
         self.stream(&around, walk).await
     }
@@ -377,7 +377,7 @@ impl<'a> Tagged<'a> {
             (None, Direction::Previous) => vec![("next", url(Direction::Next))],
         };
         let is_empty = part.found.is_empty();
-        Ok(self.listed(format, part.found, &around, !is_empty))
+        self.listed(format, part.found, &around, !is_empty).await
     }
 
     async fn edges(&self, edge: Edge, count: i64) -> Result<Reply, Reply> {
@@ -394,7 +394,7 @@ impl<'a> Tagged<'a> {
             (None, Edge::Earliest) => Vec::new(),
             (None, Edge::Latest) => return Ok(reply::empty(StatusCode::NOT_FOUND)),
         };
-        Ok(self.listed(format, part.found, &around, false))
+        self.listed(format, part.found, &around, false).await
     }
 
     async fn item(&self, key: ItemKey) -> Result<Reply, Reply> {

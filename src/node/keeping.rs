@@ -55,6 +55,9 @@ impl Retention for Keeping {
         let Some(archiver) = &self.archiver else {
             return Millis::MIN;
         };
+        if !archiver.is_where_it_was() {
+            return Millis::MIN;
+        }
         let archived_to = archiver.archived_to();
         let archived_to = self.archived.lock().take(archived_to, self.clock.boot());
         let old = self.clock.now().minus(self.ttl).floor_to(minute_len());

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod elsewhere;
 mod minutes;
 mod rules;
 mod stores;

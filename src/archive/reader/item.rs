@@ -52,6 +52,14 @@ impl ArchiveReader {
         channel: ChannelId,
         key: &ItemKey,
     ) -> Result<Option<StoredItem>, ReadArchiveError> {
+        self.told(self.item_of(channel, key).await)
+    }
+
+    async fn item_of(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Option<StoredItem>, ReadArchiveError> {
         for object in [hour_of(key), minute_of(key)] {
             let name = object.name(channel);
             let Some(known) = self.objects.kept(&name).await else {
@@ -81,6 +89,14 @@ impl ArchiveReader {
     /// # Errors
     /// [`ReadArchiveError`].
     pub async fn single(
+        &self,
+        channel: ChannelId,
+        key: &ItemKey,
+    ) -> Result<Single, ReadArchiveError> {
+        self.told(self.single_of(channel, key).await)
+    }
+
+    async fn single_of(
         &self,
         channel: ChannelId,
         key: &ItemKey,
@@ -142,7 +158,7 @@ impl ArchiveReader {
         if holders.own == Some(Own::None) {
             return Ok(None);
         }
-        match self.single(channel, key).await? {
+        match self.single_of(channel, key).await? {
             Single::Item(item) => Ok(Some(item)),
             Single::Gone | Single::Neither => Ok(None),
         }
@@ -205,7 +221,7 @@ impl ArchiveReader {
             return Ok(None);
         };
         if record.is_elsewhere() {
-            return match self.single(known.index.channel(), key).await? {
+            return match self.single_of(known.index.channel(), key).await? {
                 Single::Item(item) => Ok(Some(item)),
                 Single::Gone => Ok(None),
                 Single::Neither => Err(ReadArchiveError::Missing {

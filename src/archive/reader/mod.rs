@@ -13,10 +13,12 @@ mod known;
 mod merger;
 mod names;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use thiserror::Error;
 
 use super::name::{Object, hour_len};
@@ -175,7 +177,12 @@ pub struct ArchiveReader {
     objects: Objects,
     /// What bounds the large items that are on their way to clients.
     answers: Inflight,
+    /// The objects of which it was said that they cannot be read.
+    told: Mutex<HashSet<String>>,
 }
+
+/// The most objects of which that is noted: after so many it is said again.
+const TOLD_MOST: usize = 1000;
 
 /// From so many bytes on an item counts as large.
 const LARGE: u64 = 64 << 10;
@@ -190,7 +197,26 @@ impl ArchiveReader {
             answers,
             names: Names::new(Arc::clone(&store), cache_bytes / 16, names::MOMENT),
             objects: Objects::new(store, cache_bytes - cache_bytes / 16),
+            told: Mutex::default(),
         }
+    }
+
+    /// Tells operators of an object that could not be read: each time it is counted, and once it is named.
+    fn told<T>(&self, read: Result<T, ReadArchiveError>) -> Result<T, ReadArchiveError> {
+        let (what, name, error) = match &read {
+            Err(error @ ReadArchiveError::Damaged { name, .. }) => ("damaged", name, error),
+            Err(error @ ReadArchiveError::Missing { name }) => ("missing", name, error),
+            _ => return read,
+        };
+        crate::metric::archive_unreadable(what);
+        let mut told = self.told.lock();
+        if told.len() >= TOLD_MOST {
+            told.clear();
+        }
+        if told.insert(name.clone()) {
+            tracing::error!(%error, "an archived object cannot be read; a backup with items may have it");
+        }
+        read
     }
 
     /// Room for an item of that size, as it is and as it stands in the object; `None` if it is not large.
@@ -211,6 +237,10 @@ impl ArchiveReader {
     /// # Errors
     /// [`ReadArchiveError`].
     pub async fn list(&self, wanted: &Wanted) -> Result<Listed, ReadArchiveError> {
+        self.told(self.listed_twice(wanted).await)
+    }
+
+    async fn listed_twice(&self, wanted: &Wanted) -> Result<Listed, ReadArchiveError> {
         match self.listed(wanted).await {
             // Minutes are taken away once their hour is there.
             Err(error) if error.may_have_moved() => {

@@ -29,7 +29,7 @@ impl Store {
         self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
-            self.turn().await;
+            self.turn("list", folder).await?;
             let began = Instant::now();
             let listing = self.inner.list(Some(&self.path(folder)));
             let listed = listing.try_collect::<Vec<ObjectMeta>>().await;

@@ -65,7 +65,7 @@ impl Store {
     ) -> Result<Objects, StoreError> {
         let mut tries = 0;
         loop {
-            self.turn().await;
+            self.turn("list", folder).await?;
             let began = Instant::now();
             let listed = match &self.pages {
                 Some(pages) => self.page(&**pages, folder, after, most.min(MOST)).await,
@@ -87,6 +87,9 @@ impl Store {
         if self.pages.is_some() {
             return Ok(None);
         }
+        if let Some(guard) = &self.guard {
+            guard.admits("look for", names.first().map_or("", String::as_str))?;
+        }
         let mut found = Vec::new();
         for name in names {
             match self.inner.head(&self.path(name)).await {
@@ -106,7 +109,7 @@ impl Store {
         self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
-            self.turn().await;
+            self.turn("list", folder).await?;
             let began = Instant::now();
             let listed = self
                 .inner
@@ -196,7 +199,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn all_names(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.turn().await;
+        self.turn("list", folder).await?;
         let began = Instant::now();
         let listing = self.inner.list(Some(&self.path(folder)));
         let names = listing.map(|object| object.map(|object| self.name(&object.location)));

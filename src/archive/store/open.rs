@@ -118,6 +118,7 @@ impl Store {
                         _ => 1,
                     },
                     pace: None,
+                    guard: None,
                 }
             }};
         }

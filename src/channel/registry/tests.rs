@@ -7,7 +7,7 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use super::*;
 use crate::cluster::{
-    ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
+    ArchiveNote, ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
     VersionedRings,
 };
 use crate::env::{Millis, SystemClock};
@@ -106,6 +106,12 @@ impl Coordination for Slow {
 
     async fn restore_channel(&self, record: ChannelRecord) -> Answer<()> {
         self.inner.restore_channel(record).await
+    }
+    async fn archive(&self) -> Answer<Option<ArchiveNote>> {
+        self.inner.archive().await
+    }
+    async fn set_archive(&self, note: ArchiveNote) -> Answer<()> {
+        self.inner.set_archive(note).await
     }
     async fn restoring(&self) -> Answer<Option<String>> {
         self.inner.restoring().await

@@ -160,6 +160,19 @@ async fn a_backup_without_what_was_waited_for_is_made_and_is_no_success() {
 }
 
 #[tokio::test]
+async fn a_place_that_is_not_there_is_not_made_by_who_looks_for_backups() {
+    let world = World::new(at(9), None).await;
+    let place = world.folder.path().join("place");
+    for line in [&["list"][..], &["verify"], &["prune"], &["drill"]] {
+        let ran = world.run(line).await;
+        assert_ne!(ran.exit, Exit::Done, "{line:?}: {ran:?}");
+        let there_is_none = format!("there is no folder {}", place.display());
+        assert!(ran.err.contains(&there_is_none), "{line:?}: {ran:?}");
+        assert!(!place.exists(), "{line:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_list_of_backups_is_a_table() {
     let world = World::new(at(9), None).await;
     let made = world.run(&["create", "--with-items"]).await;

@@ -8,7 +8,7 @@ use zookeeper_client::{Client, Error, MultiWriteResult, MultiWriter};
 use super::super::coordination::{ChannelRecord, CoordinationError, Tombstone};
 use super::Shared;
 use super::calls::{self, newest};
-use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, LEFT, RESTORING, sharded};
+use super::nodes::{self, CHANNELS, DELETED, DOCS, Deleted, Failure, LEFT, sharded};
 use crate::env::Millis;
 
 /// Folders read at the same time.
@@ -129,40 +129,6 @@ pub(super) async fn restore(
             folder_for(shared, &client, CHANNELS, &record.name).await?;
             client.create(&path, &data, &shared.persistent()).await?;
             Ok(())
-        })
-        .await
-}
-
-/// What is being restored.
-pub(super) async fn restoring(shared: &Shared) -> Result<Option<String>, CoordinationError> {
-    shared
-        .call(async |client| {
-            let found = newest(&client, RESTORING).await?;
-            let text = found.map(|(data, _)| String::from_utf8(data));
-            text.transpose().map_err(Failure::unreadable)
-        })
-        .await
-}
-
-/// Notes what is being restored, or that it is done.
-pub(super) async fn set_restoring(
-    shared: &Shared,
-    what: Option<String>,
-) -> Result<(), CoordinationError> {
-    shared
-        .call(async |client| {
-            let done = match &what {
-                Some(what) => {
-                    let options = shared.persistent();
-                    let created = client.create(RESTORING, what.as_bytes(), &options).await;
-                    created.map(drop)
-                }
-                None => client.delete(RESTORING, None).await,
-            };
-            match done {
-                Err(Error::NoNode) if what.is_none() => Ok(()),
-                done => Ok(done?),
-            }
         })
         .await
 }

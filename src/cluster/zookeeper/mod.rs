@@ -24,6 +24,7 @@ mod calls;
 mod channels;
 mod keeper;
 mod nodes;
+mod notes;
 mod registration;
 mod session;
 mod shutdown;
@@ -40,7 +41,7 @@ use tokio::task::AbortHandle;
 use zookeeper_client::{Acls, Client};
 
 use super::coordination::{
-    ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
     MemberRecord, Tombstone, VersionedRings,
 };
 use crate::env::{HubClock, Millis};
@@ -244,12 +245,20 @@ impl Coordination for ZooKeeperCoordination {
         channels::restore(&self.shared, &record).await
     }
 
+    async fn archive(&self) -> Result<Option<ArchiveNote>, CoordinationError> {
+        notes::archive(&self.shared).await
+    }
+
+    async fn set_archive(&self, note: ArchiveNote) -> Result<(), CoordinationError> {
+        notes::set_archive(&self.shared, note).await
+    }
+
     async fn restoring(&self) -> Result<Option<String>, CoordinationError> {
-        channels::restoring(&self.shared).await
+        notes::restoring(&self.shared).await
     }
 
     async fn set_restoring(&self, what: Option<String>) -> Result<(), CoordinationError> {
-        channels::set_restoring(&self.shared, what).await
+        notes::set_restoring(&self.shared, what).await
     }
 
     async fn replace_channel(

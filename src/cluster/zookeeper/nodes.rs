@@ -20,6 +20,8 @@ pub(super) const DELETED: &str = "/deleted";
 pub(super) const LEFT: &str = "/left";
 /// When the cluster was first seen in this ZooKeeper: what its counts begin at.
 pub(super) const EPOCH: &str = "/epoch";
+/// Which archive the members write to.
+pub(super) const ARCHIVE: &str = "/archive";
 /// What is being restored; there only while that lasts.
 pub(super) const RESTORING: &str = "/restoring";
 pub(super) const LOCKS: &str = "/locks";

@@ -18,7 +18,7 @@ use zip::write::{FullFileOptions, StreamWriter};
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::source::Source;
-use crate::channel::{Channel, Reads};
+use crate::channel::{Channel, Reads, WalkError};
 use crate::http::api::{Api, Call};
 use crate::http::body::{ReplyBody, Share};
 use crate::http::items::parts_of;
@@ -74,15 +74,17 @@ fn entry(channel: &Channel, key: &ItemKey, before: Option<ItemKey>) -> String {
 }
 
 /// An answer with the contents of what `source` lists; `around` are the links that the list has as
-/// JSON.
-pub(in crate::http) fn contents(
+/// JSON. The first item is read before anything is said, so an answer that cannot begin is no 200 that ends
+/// at once.
+pub(in crate::http) async fn contents(
     call: &Call<'_>,
     format: ListFormat,
     source: Source,
     urls: ItemUrls,
     around: &[(&str, String)],
-) -> Reply {
-    let feed = Feed::new(call, source);
+) -> Result<Reply, Reply> {
+    let feed = Feed::begin(call, source).await;
+    let feed = feed.map_err(|wrong| wrong.reply())?;
     let mut reply = if format == ListFormat::Zip {
         let kind = HeaderValue::from_static("application/zip");
         let body = ReplyBody::Parts(Box::pin(zipped(feed)));
@@ -96,7 +98,7 @@ pub(in crate::http) fn contents(
         reply::with_body(StatusCode::OK, kind, body)
     };
     put_links(reply.headers_mut(), around);
-    reply
+    Ok(reply)
 }
 
 fn put_links(headers: &mut HeaderMap, around: &[(&str, String)]) {
@@ -115,11 +117,54 @@ struct Read {
     item: Option<StoredItem>,
 }
 
+/// An item of the answer.
+type Full = (Arc<Channel>, ItemKey, StoredItem);
+
+/// Why the answer does not go on.
+enum FeedError {
+    /// A channel could not be read.
+    Query(WalkError),
+    /// What was listed was not there.
+    Lost {
+        channel: Arc<Channel>,
+        key: ItemKey,
+    },
+}
+
+impl FeedError {
+    /// The answer, where none has begun.
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Query(wrong) => reply::query_error(&wrong.error, &wrong.channel),
+            Self::Lost { channel, .. } => reply::unavailable(
+                "an item could not be read",
+                &self.to_string(),
+                Some(channel.config.name.as_str()),
+                &[],
+            ),
+        }
+    }
+}
+
+impl std::fmt::Display for FeedError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Query(wrong) => write!(f, "{}: {}", wrong.channel, wrong.error),
+            Self::Lost { channel, key } => {
+                let name = channel.config.name.as_str();
+                write!(f, "{name}/{key} is listed and was not found")
+            }
+        }
+    }
+}
+
 /// Items in the order of their list, read ahead.
 struct Feed {
     reads: Arc<Reads>,
     source: Source,
-    reading: FuturesOrdered<BoxFuture<'static, io::Result<Read>>>,
+    /// The first item, while it is still to be given.
+    first: Option<Full>,
+    reading: FuturesOrdered<BoxFuture<'static, Result<Read, FeedError>>>,
     window: usize,
     /// The room for what is read ahead.
     room: Share,
@@ -127,21 +172,33 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(call: &Call<'_>, source: Source) -> Self {
-        Self {
+    /// A feed that has read the first item, if there is one.
+    async fn begin(call: &Call<'_>, source: Source) -> Result<Self, FeedError> {
+        let mut feed = Self {
             reads: Arc::clone(&call.core.reads),
             source,
+            first: None,
             reading: FuturesOrdered::new(),
             window: 1,
             room: call.api.budgets.ahead.share(),
             ended: false,
-        }
+        };
+        feed.first = feed.read_next().await?;
+        Ok(feed)
     }
 
-    async fn next(&mut self) -> io::Result<Option<(Arc<Channel>, ItemKey, StoredItem)>> {
+    async fn next(&mut self) -> io::Result<Option<Full>> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let next = self.read_next().await;
+        next.map_err(|wrong| io::Error::other(wrong.to_string()))
+    }
+
+    async fn read_next(&mut self) -> Result<Option<Full>, FeedError> {
         loop {
             while self.reading.len() < self.window && !self.ended {
-                match self.source.next().await.map_err(io::Error::other)? {
+                match self.source.next().await.map_err(FeedError::Query)? {
                     Some((channel, key)) => {
                         let reading = read(Arc::clone(&self.reads), channel, key);
                         self.reading.push_back(Box::pin(reading));
@@ -175,12 +232,18 @@ impl Feed {
     }
 }
 
-async fn read(reads: Arc<Reads>, channel: Arc<Channel>, key: ItemKey) -> io::Result<Read> {
+async fn read(
+    reads: Arc<Reads>,
+    channel: Arc<Channel>,
+    key: ItemKey,
+) -> Result<Read, FeedError> {
     let found = reads.item(&channel, &key).await;
-    let item = found.map_err(|error| io::Error::other(error.to_string()))?;
+    let item = found.map_err(|error| {
+        let channel = channel.config.name.as_str().to_owned();
+        FeedError::Query(WalkError { channel, error })
+    })?;
     if item.is_none() && !reads.has_expired(&channel, &key) {
-        let text = format!("{key} is listed and was not found");
-        return Err(io::Error::other(text));
+        return Err(FeedError::Lost { channel, key });
     }
     Ok(Read { channel, key, item })
 }

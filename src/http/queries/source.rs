@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::channel::{Channel, Query, Reads, Walk};
+use crate::channel::{Channel, Query, Reads, Walk, WalkError};
 use crate::item::ItemKey;
 use crate::spoke::Direction;
 
@@ -42,23 +42,23 @@ impl Source {
     /// Why the list cannot go on.
     pub(in crate::http) async fn next(
         &mut self,
-    ) -> Result<Option<(Arc<Channel>, ItemKey)>, String> {
+    ) -> Result<Option<(Arc<Channel>, ItemKey)>, WalkError> {
         match self {
             Self::Known(items) => Ok(items.next()),
             Self::Pages(pages) => pages.next().await,
-            Self::Walk(walk) => {
-                let next = walk.next().await;
-                next.map_err(|wrong| format!("{}: {}", wrong.channel, wrong.error))
-            }
+            Self::Walk(walk) => walk.next().await,
         }
     }
 }
 
 impl Pages {
-    async fn next(&mut self) -> Result<Option<(Arc<Channel>, ItemKey)>, String> {
+    async fn next(&mut self) -> Result<Option<(Arc<Channel>, ItemKey)>, WalkError> {
         while self.keys.is_empty() && self.more {
             let page = self.reads.page(&self.channel, &self.query).await;
-            let page = page.map_err(|error| error.to_string())?;
+            let page = page.map_err(|error| WalkError {
+                channel: self.channel.config.name.as_str().to_owned(),
+                error,
+            })?;
             self.more = page.more && !page.keys.is_empty();
             self.keys = page.keys.into();
             self.behind_last();

@@ -131,13 +131,13 @@ impl Tagged<'_> {
     }
 
     /// A list of known items, oldest first.
-    pub(super) fn listed(
+    pub(super) async fn listed(
         &self,
         format: ListFormat,
         mut found: Vec<Found>,
         around: &[(&'static str, String)],
         link_headers: bool,
-    ) -> Reply {
+    ) -> Result<Reply, Reply> {
         if self.params.order == Order::Descending {
             found.reverse();
         }
@@ -148,7 +148,7 @@ impl Tagged<'_> {
                 Vec::new()
             };
             let source = Source::Known(found.into_iter());
-            return contents(self.call, format, source, self.urls(), &around);
+            return contents(self.call, format, source, self.urls(), &around).await;
         }
         let mut body = self.head(around);
         for (at, (channel, key)) in found.iter().enumerate() {
@@ -157,7 +157,7 @@ impl Tagged<'_> {
             body.push('"');
         }
         body.push_str(&self.tail(found.len(), found.first()));
-        reply::with_body(StatusCode::OK, JSON, body)
+        Ok(reply::with_body(StatusCode::OK, JSON, body))
     }
 }
 

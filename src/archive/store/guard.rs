@@ -1,0 +1,265 @@
+//! Which archive it is. An object in it says so, so that an empty disk mounted in its place, or another
+//! bucket, is not taken for an archive without items: what was promised would read as if it had never been,
+//! and Spoke would let go of what is nowhere else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use super::{Created, Store, StoreError, Which};
+
+/// The object that says which archive it is, at its root.
+pub const MARKER: &str = "hub-archive.json";
+/// The version of what it says.
+const FORMAT: u32 = 1;
+
+/// What that object says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    /// A number drawn when the archive was begun, in hex digits.
+    archive: String,
+    format: u32,
+}
+
+/// What is known of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// Not which one it is.
+    Unknown(String),
+    /// It is the one that it must be.
+    Right,
+    /// It was, and does not answer now.
+    Away(String),
+    /// It is another one.
+    Wrong(String),
+}
+
+/// Lets requests through to the archive that it must be, and to no other.
+#[derive(Debug)]
+pub struct Guard {
+    raw: Store,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What the marker must say.
+    id: Option<String>,
+    standing: Standing,
+}
+
+impl Guard {
+    /// Lets nothing through to a store until it is known which one it must be, and that it is.
+    pub fn new(store: &Store) -> Arc<Self> {
+        Arc::new(Self {
+            raw: store.clone(),
+            known: Mutex::new(Known {
+                id: None,
+                standing: Standing::Unknown("it was not asked yet".to_owned()),
+            }),
+        })
+    }
+
+    /// The number in the marker; `None` if there is no marker.
+    ///
+    /// # Errors
+    /// [`StoreError`]; also if what is there is no marker.
+    pub async fn id(&self) -> Result<Option<String>, StoreError> {
+        let Some(part) = self.raw.read(MARKER, Which::All).await? else {
+            return Ok(None);
+        };
+        let marker: Marker = serde_json::from_slice(&part.bytes).map_err(|error| unreadable(&error))?;
+        Ok(Some(marker.archive))
+    }
+
+    /// Sets a marker with that number where there is none; gives the number that is there now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark(&self, id: &str) -> Result<String, StoreError> {
+        if let Some(before) = self.id().await? {
+            return Ok(before);
+        }
+        let marker = Marker {
+            archive: id.to_owned(),
+            format: FORMAT,
+        };
+        let text = serde_json::to_vec(&marker).map_err(|error| unreadable(&error))?;
+        match self.raw.create(MARKER, Bytes::from(text)).await? {
+            Created::Now => Ok(id.to_owned()),
+            // Another member has been faster.
+            Created::Before => {
+                let there = self.id().await?;
+                there.ok_or_else(|| unreadable(&"it came and went"))
+            }
+        }
+    }
+
+    /// Says which one it must be.
+    pub fn expect(&self, id: String) {
+        self.known.lock().id = Some(id);
+    }
+
+    /// Notes why it is not known which one it must be.
+    pub fn note_unknown(&self, why: String) {
+        let mut known = self.known.lock();
+        if known.id.is_none() {
+            known.standing = Standing::Unknown(why);
+        }
+    }
+
+    /// Looks which one it is; says whether it is the right one, and there.
+    pub async fn look(&self) -> bool {
+        let Some(id) = self.known.lock().id.clone() else {
+            return false;
+        };
+        let found = self.id().await;
+        let mut known = self.known.lock();
+        let next = next(&known.standing, &id, found);
+        if next != known.standing {
+            match next.trouble() {
+                None => tracing::info!("the archive is there, and the one that it must be"),
+                Some(trouble) => tracing::warn!("{trouble}"),
+            }
+            known.standing = next;
+        }
+        known.standing == Standing::Right
+    }
+
+    /// What is wrong with the archive, if anything is.
+    pub fn trouble(&self) -> Option<String> {
+        self.known.lock().standing.trouble()
+    }
+
+    /// Whether it is the right one, as far as one knows who has seen that once.
+    pub fn is_right(&self) -> bool {
+        let known = self.known.lock();
+        matches!(known.standing, Standing::Right | Standing::Away(_))
+    }
+
+    /// Whether a request may go to it.
+    pub(super) fn admits(&self, what: &'static str, name: &str) -> Result<(), StoreError> {
+        let known = self.known.lock();
+        let reason = match &known.standing {
+            // One that does not answer says so itself.
+            Standing::Right | Standing::Away(_) => return Ok(()),
+            standing @ (Standing::Unknown(_) | Standing::Wrong(_)) => standing.trouble(),
+        };
+        Err(StoreError {
+            what,
+            name: name.to_owned(),
+            reason: reason.unwrap_or_default(),
+            cut_off: false,
+        })
+    }
+}
+
+impl Standing {
+    fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Right => None,
+            Self::Unknown(why) => Some(format!("which archive it is is not known yet: {why}")),
+            Self::Away(why) => Some(why.clone()),
+            Self::Wrong(why) => Some(format!(
+                "it is not the archive that this hub writes to: {why}"
+            )),
+        }
+    }
+}
+
+/// What is known of an archive that must have a number, once its marker was asked for.
+fn next(before: &Standing, id: &str, found: Result<Option<String>, StoreError>) -> Standing {
+    match found {
+        Ok(Some(there)) if there == id => Standing::Right,
+        Ok(Some(there)) => Standing::Wrong(format!(
+            "its {MARKER} says {there:?}, and not {id:?}: mount or configure the right one"
+        )),
+        Ok(None) => Standing::Wrong(format!(
+            "it has no {MARKER}: mount or configure the right one; if what it held is lost for good, put \
+             {{\"archive\":{id:?},\"format\":{FORMAT}}} there under that name"
+        )),
+        Err(error) => match before {
+            Standing::Unknown(_) => Standing::Unknown(error.to_string()),
+            Standing::Right | Standing::Away(_) => Standing::Away(error.to_string()),
+            Standing::Wrong(why) => Standing::Wrong(why.clone()),
+        },
+    }
+}
+
+fn unreadable(why: &dyn std::fmt::Display) -> StoreError {
+    StoreError {
+        what: "read",
+        name: MARKER.to_owned(),
+        reason: why.to_string(),
+        cut_off: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> StoreError {
+        unreadable(&"no answer")
+    }
+
+    #[test]
+    fn what_was_seen_stands_while_it_does_not_answer() {
+        let unknown = Standing::Unknown(String::new());
+        let right = next(&unknown, "7", Ok(Some("7".to_owned())));
+        assert_eq!(right, Standing::Right);
+        for found in [None, Some("8".to_owned())] {
+            let wrong = next(&right, "7", Ok(found));
+            assert!(matches!(wrong, Standing::Wrong(_)));
+            assert_eq!(next(&wrong, "7", Err(away())), wrong);
+            assert_eq!(next(&wrong, "7", Ok(Some("7".to_owned()))), Standing::Right);
+        }
+        let gone = next(&right, "7", Err(away()));
+        assert!(matches!(gone, Standing::Away(_)));
+        assert!(matches!(next(&gone, "7", Err(away())), Standing::Away(_)));
+        let still = next(&unknown, "7", Err(away()));
+        assert!(matches!(still, Standing::Unknown(_)));
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_to_another_archive_nor_comes_from_it() {
+        let raw = Store::in_memory();
+        let guard = Guard::new(&raw);
+        let store = raw.guarded(&guard);
+        let refused = async || {
+            assert!(store.create("a", Bytes::new()).await.is_err());
+            assert!(store.replace("a", Bytes::new()).await.is_err());
+            assert!(store.upload("a").await.is_err());
+            assert!(store.read("a", Which::All).await.is_err());
+            assert!(store.names("", "", 10).await.is_err());
+            assert!(store.folders("").await.is_err());
+            assert!(store.entries("").await.is_err());
+            assert!(store.all_names("").await.is_err());
+            assert!(store.which(&["a".to_owned()]).await.is_err());
+            let error = store.delete(&["a".to_owned()]).await;
+            error.expect_err("it is not the right one").to_string()
+        };
+        assert!(refused().await.contains("not known yet"));
+
+        assert_eq!(guard.mark("7").await.expect("there is none"), "7");
+        assert_eq!(guard.mark("8").await.expect("there is one"), "7");
+        guard.expect("7".to_owned());
+        assert!(guard.look().await);
+        store.create("a", Bytes::new()).await.expect("it is right");
+
+        raw.delete(&[MARKER.to_owned()]).await.expect("it goes");
+        assert!(!guard.look().await);
+        assert!(refused().await.contains("has no hub-archive.json"));
+        assert!(raw.read("a", Which::All).await.expect("read").is_some());
+        let other = br#"{"archive":"8","format":1}"#;
+        raw.replace(MARKER, Bytes::from_static(other)).await.expect("put");
+        assert!(!guard.look().await && !guard.is_right());
+        assert!(refused().await.contains("says \"8\", and not \"7\""));
+        let own = br#"{"archive":"7","format":1}"#;
+        raw.replace(MARKER, Bytes::from_static(own)).await.expect("put");
+        assert!(guard.look().await && guard.trouble().is_none());
+        assert!(store.read("a", Which::All).await.expect("read").is_some());
+    }
+}
