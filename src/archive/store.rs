@@ -20,16 +20,17 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::list::PaginatedListStore;
 use object_store::path::Path;
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
-    WriteMultipart,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    PutPayload, WriteMultipart,
 };
 use thiserror::Error;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use pace::Pace;
 
 pub use entries::Entry;
-pub use guard::{Guard, MARKER};
+pub use guard::{Guard, Looked, MARKER};
 pub use listing::{Found, Names, Objects};
 pub use open::{OpenError, Patience};
 
@@ -70,6 +71,8 @@ pub struct Part {
     pub bytes: Bytes,
     /// How long the object is.
     pub length: u64,
+    /// What tells it from another that has, or had, its name: also from a copy of it.
+    pub stamp: u64,
 }
 
 /// Which bytes of an object.
@@ -141,9 +144,22 @@ impl Store {
         self.guard.as_ref().and_then(|guard| guard.trouble())
     }
 
-    /// Whether it is the right one, as far as its guard knows.
-    pub fn is_right(&self) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.is_right())
+    /// What tells the archive from a copy of it; `None` if it is not known to be the right one.
+    pub fn stamp(&self) -> Option<u64> {
+        self.guard.as_ref().map_or(Some(0), |guard| guard.stamp())
+    }
+
+    /// The number in its marker; `None` if it is not known to be the right one.
+    pub fn id(&self) -> Option<String> {
+        self.guard.as_ref().and_then(|guard| guard.right_id())
+    }
+
+    /// Looks whether it is the right one, now.
+    pub async fn look(&self) -> Looked {
+        match &self.guard {
+            Some(guard) => guard.look().await,
+            None => Looked::Right,
+        }
     }
 
     /// The same store, asked no more than so many times in a second by those who have it from here.
@@ -155,18 +171,23 @@ impl Store {
         }
     }
 
-    /// That its folder is there, where it is one: a disk that is not mounted is not an archive without objects.
-    async fn is_there(&self) -> Result<(), StoreError> {
+    /// That its folder is there, where it is one, and the right one: a disk that is not mounted is not an archive
+    /// without objects. To be asked before something is written there, and after something was not found.
+    async fn is_there(&self, what: &'static str, name: &str) -> Result<(), StoreError> {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
+        if let Some(guard) = &self.guard {
+            guard.is_still(folder).await;
+            return guard.admits(what, name);
+        }
         let reason = match tokio::fs::metadata(folder).await {
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => "it is no folder".to_owned(),
             Err(error) => error.to_string(),
         };
         Err(StoreError {
-            what: "list",
+            what,
             name: folder.display().to_string(),
             reason,
             cut_off: false,
@@ -182,6 +203,15 @@ impl Store {
             Some(guard) => guard.admits(what, name),
             None => Ok(()),
         }
+    }
+
+    /// As [`Self::turn`], for what is about to be changed.
+    async fn turn_to_change(&self, what: &'static str, name: &str) -> Result<(), StoreError> {
+        self.turn(what, name).await?;
+        if self.guard.is_some() {
+            self.is_there(what, name).await?;
+        }
+        Ok(())
     }
 
     /// A store that a test watches.
@@ -204,7 +234,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn create(&self, name: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        self.turn("write", name).await?;
+        self.turn_to_change("write", name).await?;
         let options = PutOptions::from(PutMode::Create);
         let length = bytes.len() as u64;
         let began = Instant::now();
@@ -226,7 +256,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: it may be there or not.
     pub async fn replace(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.turn("write", name).await?;
+        self.turn_to_change("write", name).await?;
         let length = bytes.len() as u64;
         let began = Instant::now();
         let put = self
@@ -245,7 +275,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn upload(&self, name: &str) -> Result<Upload, StoreError> {
-        self.turn("write", name).await?;
+        self.turn_to_change("write", name).await?;
         let began = Instant::now();
         let begun = self.inner.put_multipart(&self.path(name)).await;
         let begun = begun.map_err(|error| refused("write", name, &error));
@@ -270,6 +300,7 @@ impl Store {
                 return Ok(Some(Part {
                     bytes: Bytes::new(),
                     length: range.end,
+                    stamp: 0,
                 }));
             }
             Which::These(range) => Some(GetRange::Bounded(range)),
@@ -290,10 +321,16 @@ impl Store {
         };
         counted("head", began, &length, 0);
         match length? {
-            None => Ok(None),
+            None => {
+                if self.guard.is_some() {
+                    self.is_there("read", name).await?;
+                }
+                Ok(None)
+            }
             Some(0) => Ok(Some(Part {
                 bytes: Bytes::new(),
                 length: 0,
+                stamp: 0,
             })),
             Some(length) => {
                 let range = GetRange::Bounded(length.saturating_sub(count)..length);
@@ -324,6 +361,9 @@ impl Store {
                 length.map_or(0, |part| part.bytes.len() as u64),
             );
             if !asks_again(&read, &mut tries) {
+                if matches!(read, Ok(None)) && self.guard.is_some() {
+                    self.is_there("read", name).await?;
+                }
                 return read;
             }
         }
@@ -337,6 +377,7 @@ impl Store {
             Err(error) => return Err(wrong(error)),
         };
         let (length, wanted) = (found.meta.size, found.range.end - found.range.start);
+        let stamp = stamp_of(&found.meta);
         let bytes = found.bytes().await.map_err(|error| StoreError {
             cut_off: true,
             ..wrong(error)
@@ -349,7 +390,11 @@ impl Store {
                 cut_off: true,
             });
         }
-        Ok(Some(Part { bytes, length }))
+        Ok(Some(Part {
+            bytes,
+            length,
+            stamp,
+        }))
     }
 
     /// Deletes objects; those that are not there count as deleted.
@@ -358,7 +403,9 @@ impl Store {
     /// [`StoreError`] of the first that was not: others may be gone.
     pub async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
         if let Some(guard) = &self.guard {
-            guard.admits("delete", names.first().map_or("", String::as_str))?;
+            let first = names.first().map_or("", String::as_str);
+            guard.admits("delete", first)?;
+            self.is_there("delete", first).await?;
         }
         let began = Instant::now();
         let paths = names.iter().map(|name| self.path(name));
@@ -464,6 +511,13 @@ impl Upload {
 fn asks_again<T>(answer: &Result<T, StoreError>, tries: &mut u32) -> bool {
     *tries += 1;
     *tries <= AGAIN && matches!(answer, Err(error) if error.cut_off)
+}
+
+/// What tells an object from a copy of it: when it was written, besides what the store calls it.
+fn stamp_of(meta: &ObjectMeta) -> u64 {
+    let tag = meta.e_tag.as_deref().unwrap_or_default();
+    let written = meta.last_modified.timestamp_millis();
+    xxh3_64_with_seed(tag.as_bytes(), written as u64)
 }
 
 fn refused(what: &'static str, name: &str, error: &object_store::Error) -> StoreError {

@@ -25,7 +25,7 @@ use super::place::{OBJECTS, PARTS, Place, copy_name};
 use super::progress::Progress;
 use super::sum::Sum;
 use crate::archive::name::{Object, hour_len};
-use crate::archive::store::{Entry, Store};
+use crate::archive::store::{self, Entry, Store};
 use crate::env::Millis;
 
 /// Objects that are read at the same time, and months that are listed.
@@ -99,6 +99,8 @@ pub async fn create(
         wait_for_others(&lock, progress).await?;
         let making = Box::pin(make(place, archive, told, settings, ended, progress));
         let document = lock.hold(making).await?;
+        // What was listed may have been another one's, or nobody's.
+        is_right(archive).await?;
         // Somebody who took the lock for left over may have removed what it goes by.
         if !lock.is_held().await? {
             return Err(lost());
@@ -113,6 +115,16 @@ pub async fn create(
         tracing::warn!(%error, "the lock of a backup that is done was not removed");
     }
     Ok(document)
+}
+
+/// Whether it is the hub's archive, as far as its guard can tell.
+async fn is_right(archive: &Store) -> Result<(), BackupError> {
+    if archive.look().await == store::Looked::Right {
+        return Ok(());
+    }
+    Err(BackupError::Refused {
+        reason: archive.trouble().unwrap_or_default(),
+    })
 }
 
 /// Waits until nobody removes backups.
@@ -254,6 +266,8 @@ impl Work<'_> {
         let mut known = self.known(folder).await?;
         // With the versions of them that were read.
         let mut damaged: HashMap<String, String> = HashMap::new();
+        // Those that were listed and were not there, or changed while they were read.
+        let mut gone: HashSet<String> = HashSet::new();
         for listing in 0..LISTINGS {
             let entries = self.archive.entries(folder).await;
             let mut entries = entries.map_err(BackupError::Archive)?;
@@ -269,12 +283,12 @@ impl Work<'_> {
             } else {
                 other.retain(|entry| !(known.contains_key(&entry.name) && is_item(&entry.name)));
             }
-            let settled = listing > 0 && is_settled(&other, &known);
+            let settled = listing > 0 && is_settled(&other, &known, &gone);
             if settled {
                 // Large items are there before the minutes that point to them, so none of those lacks one now.
                 other.retain(|entry| is_item(&entry.name));
             }
-            self.take_all(other, &mut known, &mut damaged).await?;
+            gone = self.take_all(other, &mut known, &mut damaged).await?;
             if settled {
                 let objects = without_rolled_up(known);
                 let month = self.listed(folder, &objects).await?;
@@ -286,13 +300,14 @@ impl Work<'_> {
         })
     }
 
-    /// Reads objects, and takes them up if they are what was written.
+    /// Reads objects, and takes them up if they are what was written; gives those that were not there any more.
     async fn take_all(
         &self,
         entries: Vec<Entry>,
         known: &mut HashMap<String, Held>,
         damaged: &mut HashMap<String, String>,
-    ) -> Result<(), BackupError> {
+    ) -> Result<HashSet<String>, BackupError> {
+        let mut gone = HashSet::new();
         let taking = stream::iter(entries).map(async |entry: Entry| {
             let taken = self.take(&entry).await?;
             Ok::<_, BackupError>((entry, taken))
@@ -308,10 +323,12 @@ impl Work<'_> {
                     known.remove(&entry.name);
                     damaged.insert(entry.name, entry.mark);
                 }
-                Taken::Gone => {}
+                Taken::Gone => {
+                    gone.insert(entry.name);
+                }
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// What the backup before had of a month.
@@ -428,10 +445,11 @@ fn is_item(name: &str) -> bool {
 }
 
 /// Whether nothing of what a later listing has besides what is known is an hour, or a minute that was changed.
-fn is_settled(other: &[Entry], known: &HashMap<String, Held>) -> bool {
+fn is_settled(other: &[Entry], known: &HashMap<String, Held>, gone: &HashSet<String>) -> bool {
     let unsettles = |entry: &Entry| match ObjectKind::of(&entry.name).1 {
         ObjectKind::Items(Object::Hour(_)) => true,
-        _ => known.contains_key(&entry.name),
+        // What was not there when it was read, and is.
+        _ => known.contains_key(&entry.name) || gone.contains(&entry.name),
     };
     !other.iter().any(unsettles)
 }

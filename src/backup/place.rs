@@ -78,12 +78,13 @@ fn is_cloud(name: &str) -> bool {
 /// The name of a new backup: the time, so that names sort as backups do, and some random digits, so that
 /// two that begin at once have two.
 pub fn new_id(now: Millis, random: &dyn Random) -> String {
-    let time: String = now
-        .iso()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect();
-    format!("{time}-{:08x}", random.next_u64() as u32)
+    format!("{}-{:08x}", moment(now), random.next_u64() as u32)
+}
+
+/// The time, as it begins a backup's name.
+pub(super) fn moment(at: Millis) -> String {
+    let iso = at.iso();
+    iso.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 /// What a part is called.

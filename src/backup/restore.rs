@@ -18,7 +18,7 @@ use super::document::{ChannelState, Document, Month, State, Totals, Unfit, optio
 use super::error::{BackupError, Damage};
 use super::object::{Found, copy_by_parts, look};
 use super::pick::{Choice, Job, Wanted, choose, objects};
-use super::place::{OBJECTS, Place, copy_name};
+use super::place::{OBJECTS, Place, copy_name, moment};
 use super::progress::Progress;
 use super::sum::Sum;
 use super::verify::wrong;
@@ -205,18 +205,29 @@ async fn documents(place: &Place, wanted: &Wanted) -> Result<Vec<Document>, Back
         return Ok(vec![place.document(id).await?]);
     }
     let mut documents = Vec::new();
-    let mut damaged = None;
+    let mut damaged = Vec::new();
     for listed in place.list().await? {
         match listed.document {
             Ok(document) => documents.push(document),
-            Err(error) => damaged = Some((listed.id, error)),
+            Err(error) => damaged.push((listed.id, error)),
         }
     }
-    let newest = documents.last().map(|newest| newest.id.clone());
-    match damaged {
-        // Names sort as backups do.
-        Some((id, error)) if newest.is_none_or(|newest| id > newest) => Err(error),
-        _ => Ok(documents),
+    let until = wanted.until();
+    let chosen = documents
+        .iter()
+        .rfind(|document| until.is_none_or(|until| document.taken <= until));
+    let chosen = chosen.map(|chosen| chosen.id.as_str()).unwrap_or_default();
+    // Names sort as backups do, and begin with the time.
+    let last = until.map(moment);
+    let in_the_way = damaged.into_iter().find(|(id, _)| {
+        let is_later = last
+            .as_ref()
+            .is_some_and(|last| id.get(..last.len()).is_some_and(|of| of > last.as_str()));
+        id.as_str() > chosen && !is_later
+    });
+    match in_the_way {
+        Some((_, error)) => Err(error),
+        None => Ok(documents),
     }
 }
 

@@ -45,7 +45,7 @@ use super::write::Writes;
 use crate::archive::name::{hour_len, minute_len};
 use crate::archive::object::{Damaged, Index};
 use crate::archive::stats::{self, Survey};
-use crate::archive::store::{Store, StoreError};
+use crate::archive::store::{Looked, Store, StoreError};
 use crate::cluster::RingView;
 use crate::env::{HubClock, Millis, replace_file};
 use crate::spoke::{Archived, ChannelId, ReadError};
@@ -134,6 +134,8 @@ pub struct Archiver {
     store: Store,
     settings: ArchiveSettings,
     bounds: Bounds,
+    /// The archive that what was kept on disk is about: what tells it from a copy of it.
+    of: Mutex<Option<u64>>,
     progress: Arc<Mutex<Progress>>,
     book: Mutex<Book>,
     swept: Mutex<Swept>,
@@ -172,8 +174,10 @@ impl Archiver {
     }
 
     fn of(source: Arc<dyn Source>, store: &Store, settings: ArchiveSettings) -> io::Result<Self> {
-        let archived_to = read_mark(&settings.mark, &settings.url)?;
-        let rolled_to = read_mark(&settings.rolled, &settings.url)?;
+        let mark = read_mark(&settings.mark, &settings.url)?;
+        let (archived_to, of) = mark.map_or((None, None), |(mark, of)| (Some(mark), of));
+        let rolled = read_mark(&settings.rolled, &settings.url)?;
+        let rolled_to = rolled.map(|(mark, _)| mark);
         let marked = archived_to.unwrap_or(Millis::new(0));
         let book = Book::new(rolled_to, marked);
         let store = match settings.requests_per_second {
@@ -185,6 +189,7 @@ impl Archiver {
             store,
             settings,
             bounds: Bounds::default(),
+            of: Mutex::new(of),
             progress: Arc::new(Mutex::new(Progress::new(marked))),
             book: Mutex::new(book),
             swept: Mutex::default(),
@@ -199,9 +204,15 @@ impl Archiver {
         Millis::new(self.kept.load(Ordering::Acquire))
     }
 
-    /// Whether what was found in the archive is there, as far as one can say: not if it is another one now.
+    /// Whether what counts as archived is in the archive that is there, as far as one can say.
     pub fn is_where_it_was(&self) -> bool {
-        self.store.is_right()
+        let stamp = self.store.stamp();
+        stamp.is_some() && *self.of.lock() == stamp
+    }
+
+    /// What the archive says of itself; `None` while it is not known to be the right one.
+    pub fn archive_id(&self) -> Option<String> {
+        self.store.id()
     }
 
     /// How far it has come.
@@ -216,7 +227,10 @@ impl Archiver {
             rolled_to,
             rollup_obstacle,
             archived_to: self.archived_to(),
-            obstacle: self.store.trouble().or_else(|| progress.obstacle()),
+            obstacle: match self.store.stamp() {
+                None => self.store.trouble(),
+                Some(_) => progress.obstacle().or_else(|| self.store.trouble()),
+            },
             lagging: progress.lagging(),
             advice,
         }
@@ -281,6 +295,9 @@ impl Archiver {
         {
             tracing::warn!("archive.url: {advice}");
         }
+        if !self.is_known_archive().await? {
+            return Ok(());
+        }
         // What is past the horizon is not known by anybody here.
         let now = self.source.now().min(self.source.horizon());
         let end = now.minus(self.settings.settle).floor_to(minute_len());
@@ -299,11 +316,41 @@ impl Archiver {
             let to = from.floor_to(hour_len()).plus(hour_len()).min(end);
             self.archive_to(from, to).await;
             self.progress.lock().came_to(to);
-            self.keep(Keep::Raise).await?;
+            // What was written and found may have been in another archive, since the last look.
+            match self.store.look().await {
+                Looked::Right if self.is_where_it_was() => self.keep(Keep::Raise).await?,
+                Looked::Away => {}
+                Looked::Right | Looked::Wrong => {
+                    self.progress.lock().go_back(self.archived_to());
+                    return Ok(());
+                }
+            }
             if to >= end {
                 return Ok(());
             }
         }
+    }
+
+    /// Whether it is known which archive is there. What counts as archived begins anew where it is not the
+    /// one that this is about: a copy of it may lack what came last, or everything.
+    async fn is_known_archive(&self) -> io::Result<bool> {
+        let Some(stamp) = self.store.stamp() else {
+            return Ok(false);
+        };
+        if *self.of.lock() == Some(stamp) {
+            return Ok(true);
+        }
+        let _turn = self.keeping.lock().await;
+        let (mark, before) = (self.settings.mark.clone(), self.archived_to());
+        let removed = tokio::task::spawn_blocking(move || remove_file(&mark)).await;
+        removed.map_err(io::Error::other)??;
+        if before > Millis::new(0) {
+            tracing::warn!(%before, "it is another archive than the one before, or a copy of it: what is here is looked for in it");
+        }
+        self.progress.lock().begin_anew();
+        self.kept.store(0, Ordering::Release);
+        *self.of.lock() = Some(stamp);
+        Ok(true)
     }
 
     /// The first minute between two times of which this node holds anything; `to` if it holds nothing. Channels
@@ -375,7 +422,8 @@ impl Archiver {
             }
             reached
         };
-        keep_file(&self.settings.mark, reached, &self.settings.url).await?;
+        let of = *self.of.lock();
+        keep_file(&self.settings.mark, reached, &self.settings.url, of).await?;
         self.progress.lock().set_marked(reached);
         self.kept.store(reached.get(), Ordering::Release);
         Ok(())
@@ -398,24 +446,39 @@ enum Keep {
     Lower,
 }
 
-/// How far the last run had come; `None` if it had another archive, or there was none.
-fn read_mark(path: &Path, url: &str) -> io::Result<Option<Millis>> {
+/// How far the last run had come, and in what; `None` if the archive was at another place, or there was none.
+fn read_mark(path: &Path, url: &str) -> io::Result<Option<(Millis, Option<u64>)>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => match text.trim().split_once('\n') {
-            Some((mark, of)) if of == url => {
-                Millis::parse_iso(mark).map(Some).map_err(io::Error::other)
-            }
+        Ok(text) => {
+            let mut lines = text.lines();
+            let (mark, at, of) = (lines.next(), lines.next(), lines.next());
             // What is in another archive is not in this one.
-            _ => Ok(None),
-        },
+            let Some(mark) = mark.filter(|_| at == Some(url)) else {
+                return Ok(None);
+            };
+            let mark = Millis::parse_iso(mark).map_err(io::Error::other)?;
+            let of = of.and_then(|of| u64::from_str_radix(of, 16).ok());
+            Ok(Some((mark, of)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Keeps on disk how far this run has come, and in which archive.
-async fn keep_file(path: &Path, mark: Millis, url: &str) -> io::Result<()> {
-    let (path, text) = (path.to_owned(), format!("{}\n{url}\n", mark.iso()));
+async fn keep_file(path: &Path, mark: Millis, url: &str, of: Option<u64>) -> io::Result<()> {
+    let mut text = format!("{}\n{url}\n", mark.iso());
+    if let Some(of) = of {
+        text.push_str(&format!("{of:016x}\n"));
+    }
+    let path = path.to_owned();
     let kept = tokio::task::spawn_blocking(move || replace_file(&path, text.as_bytes())).await;
     kept.map_err(io::Error::other)?
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

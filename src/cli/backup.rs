@@ -21,7 +21,7 @@ use super::columns;
 use super::error::CliError;
 use super::output::Output;
 use super::recover::ask;
-use crate::archive::store::{Patience, Store};
+use crate::archive::store::{Guard, Patience, Store};
 use crate::backup::{
     self, BackupError, CreateSettings, Damage, Document, Place, Progress, RestoreSettings,
     Restored, State, Told, Wanted, new_id,
@@ -107,6 +107,9 @@ struct Said {
     hub: String,
     cluster: String,
     archive: Option<String>,
+    /// What its archive says of itself.
+    #[serde(default)]
+    archive_id: Option<String>,
     archived_to: Option<String>,
     #[serde(default)]
     state: State,
@@ -207,6 +210,19 @@ async fn create(
     }
     let archive = Store::of_url(&url, &config::cloud_environment(), PATIENCE);
     let archive = archive.map_err(|error| BackupError::no_archive(&url, &error))?;
+    let archive = match &said.archive_id {
+        // The number in it says so, as long as the backup takes.
+        Some(id) => {
+            let guard = Guard::new(&archive);
+            guard.expect(id.clone());
+            guard.look().await;
+            if let Some(reason) = guard.trouble() {
+                return Err(BackupError::NoArchive { url, reason }.into());
+            }
+            archive.guarded(&guard)
+        }
+        None => archive,
+    };
     is_the_hubs(&client, &archive, &url).await?;
     let now = time(&said.now)?;
     let told = Told {

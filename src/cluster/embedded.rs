@@ -15,8 +15,8 @@ use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition}
 use tokio::sync::{broadcast, watch};
 
 use super::coordination::{
-    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
-    MemberRecord, Tombstone, VersionedRings,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation,
+    KeeperLock, Link, MemberRecord, Tombstone, VersionedRings,
 };
 use crate::env::{HubClock, Millis, move_into_place};
 

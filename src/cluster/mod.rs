@@ -25,8 +25,8 @@ mod zookeeper;
 
 pub use clocks::{ClockSample, ClockStanding};
 pub use coordination::{
-    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
-    MemberRecord, Tombstone, VersionedRings,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation,
+    KeeperLock, Link, MemberRecord, Tombstone, VersionedRings,
 };
 pub use embedded::EmbeddedCoordination;
 pub use handle::{ChannelBook, Cluster, ClusterError, ClusterSettings, ClusterStatus, NoPeers};

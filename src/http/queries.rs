@@ -32,6 +32,8 @@ use crate::spoke;
 
 /// How many keys a time query reads at a time.
 const PAGE: usize = 2000;
+/// How many are where contents follow.
+const PAGE_OF_CONTENTS: usize = 20_000;
 
 /// `GET /channel/{channel}/{time}`: a day, hour, minute or second.
 pub(super) async fn period(call: &Call<'_>, path: TimePath) -> Result<Reply, Reply> {
@@ -105,7 +107,11 @@ impl Long {
             let mut pages = Pages {
                 reads: Arc::clone(&call.core.reads),
                 channel: self.channel,
-                query: self.query,
+                // A client takes its time with contents, and what the archive lists is remembered for a moment.
+                query: Query {
+                    limit: PAGE_OF_CONTENTS,
+                    ..self.query
+                },
                 keys: page.keys.into(),
                 more: page.more,
             };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::archive::store::Guard;
+use crate::archive::store::{Guard, Looked};
 use crate::cluster::{ArchiveNote, Coordination};
 use crate::env::Random;
 
@@ -56,7 +56,7 @@ impl Guarding {
             if !known {
                 known = self.settle().await;
             }
-            right = self.guard.look().await;
+            right = self.guard.look().await == Looked::Right;
         }
     }
 
@@ -137,7 +137,14 @@ mod tests {
         let (_, trouble) = guarded(&empty, &coordination, "s3://a").await;
         assert!(trouble.is_some_and(|why| why.contains(MARKER)));
         // Nothing was put there, nor noted.
-        assert!(empty.names("", "", 9).await.expect("names").names.is_empty());
+        assert!(
+            empty
+                .names("", "", 9)
+                .await
+                .expect("names")
+                .names
+                .is_empty()
+        );
         assert_eq!(coordination.archive().await, Ok(Some(noted.clone())));
         // One that is configured is taken.
         let (_, trouble) = guarded(&empty, &coordination, "s3://b").await;

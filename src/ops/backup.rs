@@ -40,6 +40,7 @@ impl Node {
             "hub": self.facts.version,
             "cluster": self.facts.cluster,
             "archive": self.facts.archive,
+            "archiveId": self.archive_id(),
             "archivedTo": archived_to.map(Millis::iso),
         });
         let wanted = params::value(call.query, "state");
@@ -58,6 +59,11 @@ impl Node {
             }
         }
         reply::json(StatusCode::OK, &body)
+    }
+
+    /// What the archive says of itself; `None` while that is not known.
+    fn archive_id(&self) -> Option<String> {
+        self.working.get()?.archiver.as_ref()?.archive_id()
     }
 
     /// What every member held of earlier times is in the archive; `None` if one does not say. Members of the newest

@@ -25,7 +25,13 @@ async fn filled(archive: &Path) -> (Hub, [String; 2]) {
         let url = format!("{url}/{item}");
         assert_eq!(ask(&hub, Method::POST, &url, Some(json!(1))).await.0, 201);
     }
-    let (_, list) = ask(&hub, Method::GET, &format!("{url}/2013/01/02?stable=false&epoch=ALL"), None).await;
+    let (_, list) = ask(
+        &hub,
+        Method::GET,
+        &format!("{url}/2013/01/02?stable=false&epoch=ALL"),
+        None,
+    )
+    .await;
     let uris = list["_links"]["uris"].as_array().unwrap();
     let key = |at: usize| {
         let (_, path) = uris[at].as_str().unwrap().split_once("/channel/").unwrap();
@@ -61,7 +67,11 @@ async fn an_archive_that_is_empty_of_a_sudden_is_not_taken_for_one_without_items
     std::fs::rename(&archive, &aside).unwrap();
     std::fs::create_dir(&archive).unwrap();
     hub.start().await.unwrap();
-    for path in [&items[0], "/channel/c/2013/01/02?epoch=ALL", "/channel/c/earliest?epoch=MUTABLE"] {
+    for path in [
+        &items[0],
+        "/channel/c/2013/01/02?epoch=ALL",
+        "/channel/c/earliest?epoch=MUTABLE",
+    ] {
         let (status, body) = get(&hub, path).await;
         assert_eq!(status, 503, "{path}: {body}");
         assert!(body["reason"].to_string().contains(MARKER), "{body}");
@@ -114,7 +124,10 @@ async fn contents_that_begin_with_a_damaged_object_are_503() {
     ] {
         let (status, body) = get(&hub, path).await;
         assert_eq!(status, 503, "{path}: {body}");
-        assert!(body["reason"].to_string().contains(first.as_str()), "{body}");
+        assert!(
+            body["reason"].to_string().contains(first.as_str()),
+            "{body}"
+        );
     }
     let url = format!("{}/metrics", hub.ops_url());
     let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Damaged, FOOTER_LEN, Footer};
+use crate::archive::name::Object;
 use crate::item::ItemKey;
 use crate::spoke::ChannelId;
 
@@ -199,14 +200,22 @@ impl Index {
         let mut rest = Rest(plain);
         let count = rest.count(24)?;
         let mut blocks = Vec::with_capacity(count);
+        let mut behind = 0;
         for _ in 0..count {
             let (at, len, size) = (rest.u64()?, rest.u64()?, rest.u64()?);
+            if at < behind {
+                return Err(Damaged("its blocks are out of order"));
+            }
+            behind = at.saturating_add(len);
             if at.checked_add(len).is_none_or(|end| end > footer.index_at) || size > BLOCK_MAX {
                 return Err(Damaged("a block lies outside"));
             }
             blocks.push(Block { at, len, size });
         }
         let count = rest.count(2)?;
+        if count as u64 > footer.items {
+            return Err(Damaged("it has more media types than items"));
+        }
         let mut types = Vec::new();
         for _ in 0..count {
             let length = u16::from_le_bytes(rest.array()?);
@@ -279,6 +288,26 @@ impl Index {
     /// The channel.
     pub fn channel(&self) -> ChannelId {
         self.footer.channel
+    }
+
+    /// That it is the index of the object of that name: one that was copied there from elsewhere is not.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub fn is_named(&self, name: &str) -> Result<(), Damaged> {
+        let Ok((channel, object)) = Object::parse(name) else {
+            return Ok(());
+        };
+        let belongs = |line: &Line| match object {
+            Object::Item(key) => line.key == key,
+            _ => (object.start()..object.end()).contains(&line.key.millis),
+        };
+        // They are in order.
+        let ends = self.lines.first().into_iter().chain(self.lines.last());
+        let is_it = self.channel() == channel && ends.into_iter().all(belongs);
+        is_it
+            .then_some(())
+            .ok_or(Damaged("it is another object, under this name"))
     }
 
     /// The records, in the order of their keys.

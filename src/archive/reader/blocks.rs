@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::super::object::{Record, cut, unpack};
+use super::super::object::{Damaged, Record, cut, unpack};
 use super::super::store::Which;
 use super::ReadArchiveError;
 use super::known::{Known, Objects};
@@ -144,7 +144,8 @@ impl Objects {
                 }
             }
         };
-        let plain = decompressed(known, record, packed).await?;
+        let plain = unpacked(record, packed).await;
+        let plain = plain.map_err(|damaged| known.damaged(damaged))?;
         self.blocks.insert(key, Block::Plain(plain.clone())).await;
         Ok(plain)
     }
@@ -227,16 +228,12 @@ fn turn(known: &Known, block: usize) -> Turn<'_> {
     })
 }
 
-async fn decompressed(
-    known: &Known,
-    record: &Record<'_>,
-    packed: Bytes,
-) -> Result<Bytes, ReadArchiveError> {
+/// A record's block as it was before it was compressed; large ones where they hold nobody up.
+pub(super) async fn unpacked(record: &Record<'_>, packed: Bytes) -> Result<Bytes, Damaged> {
     if record.block_size() <= LARGE {
-        return unpack(record, &packed).map_err(|damaged| known.damaged(damaged));
+        return unpack(record, &packed);
     }
     let record = record.place();
     let plain = tokio::task::spawn_blocking(move || unpack(&record, &packed)).await;
-    let plain = plain.unwrap_or(Err(super::Damaged("a block was not decompressed")));
-    plain.map_err(|damaged| known.damaged(damaged))
+    plain.unwrap_or(Err(Damaged("a block was not decompressed")))
 }

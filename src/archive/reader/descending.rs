@@ -4,7 +4,7 @@
 use super::super::name::{self, Object, hour_len, minute_len};
 use super::super::object::GONE_LEN;
 use super::merger::Merger;
-use super::names::{Page, There, day_of};
+use super::names::{Page, There, day_of, days_of};
 use super::{ArchiveReader, Listed, ReadArchiveError, Wanted};
 use crate::env::Millis;
 use crate::item::ItemKey;
@@ -54,6 +54,9 @@ impl ArchiveReader {
                 .await?;
         }
         while let Some(month) = months.pop().filter(|_| !walk.is_over()) {
+            if self.take_month(&mut walk, &month).await? {
+                continue;
+            }
             let mut days = self.names.folders(&month, &first_day, &last_day).await?;
             while let Some(day) = days.pop().filter(|_| !walk.is_over()) {
                 let Some(start) = day_of(&day) else {
@@ -67,6 +70,25 @@ impl ArchiveReader {
             }
         }
         Ok(Listed::cut(walk.keys, walk.gone, wanted.limit))
+    }
+
+    /// Takes all of a month, if that is no more than is listed at a time: where items come far apart, or
+    /// none has come for long, that is all there is to ask.
+    async fn take_month(&self, walk: &mut Walk<'_>, month: &str) -> Result<bool, ReadArchiveError> {
+        let Some((start, end)) = days_of(month) else {
+            // It is none of the hub's.
+            return Ok(true);
+        };
+        walk.end = walk.end.min(ItemKey::first_of(end));
+        let settled = !walk.wanted.singles_from(start);
+        let channel = walk.wanted.channel;
+        let page = self.names.page(channel, month, month, settled).await?;
+        if page.more {
+            return Ok(false);
+        }
+        let there = within(&page, &walk.end);
+        self.take(walk, Tail { from: start, there }).await?;
+        Ok(true)
     }
 
     /// Goes on as far as the day's names are remembered from a page before.

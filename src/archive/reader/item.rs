@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::name::{self, Object, hour_len, minute_len};
-use super::super::object::{DELETED, Damaged, GONE_LEN, Index};
-use super::super::store::Which;
+use super::super::object::{DELETED, Damaged, FOOTER_LEN, Footer, GONE_LEN, Index, cut};
+use super::super::store::{Part, Which};
+use super::blocks::unpacked;
 use super::known::Known;
 use super::names::There;
 use super::{ArchiveReader, LARGE, ReadArchiveError};
@@ -105,31 +106,41 @@ impl ArchiveReader {
             return Ok(Single::Neither);
         }
         let name = Object::Item(*key).name(channel);
-        // Most are small, and all there is.
+        let damaged = |damaged| ReadArchiveError::Damaged {
+            name: name.clone(),
+            damaged,
+        };
+        // Most are small, and all there is; of others this has the index.
         let Some(mut read) = self.objects.store.read(&name, Which::Last(LARGE)).await? else {
             return Ok(Single::Neither);
         };
-        let share = self.room(&name, read.length).await?;
+        let mut index = match index_in(&read) {
+            Ok(index) => index,
+            Err(DELETED) => return Ok(Single::Gone),
+            Err(other) => return Err(damaged(other)),
+        };
+        let of_another = || damaged(Damaged("it is of another item"));
+        let size = index.find(key).ok_or_else(of_another)?.block_size();
+        let share = self.room(&name, size.max(read.length)).await?;
         if read.length > read.bytes.len() as u64 {
             match self.objects.store.read(&name, Which::All).await? {
                 Some(whole) => read = whole,
                 None => return Ok(Single::Neither),
             }
+            // It may have been written again.
+            index = match Index::of_object(&read.bytes) {
+                Ok(index) => index,
+                Err(DELETED) => return Ok(Single::Gone),
+                Err(other) => return Err(damaged(other)),
+            };
         }
-        let damaged = |damaged| ReadArchiveError::Damaged {
-            name: name.clone(),
-            damaged,
-        };
-        let index = match Index::of_object(&read.bytes) {
-            Ok(index) => index,
-            Err(DELETED) => return Ok(Single::Gone),
-            Err(other) => return Err(damaged(other)),
-        };
-        let other = Damaged("it is of another item");
-        let record = index.find(key).ok_or_else(|| damaged(other))?;
+        index.is_named(&name).map_err(damaged)?;
+        let record = index.find(key).ok_or_else(of_another)?;
         let block = index.block_of(&record);
-        let block = read.bytes.get(block.start as usize..block.end as usize);
-        let payload = index.payload(&record, block.unwrap_or_default());
+        let within = block.start as usize..block.end as usize;
+        let packed = (within.end <= read.bytes.len()).then(|| read.bytes.slice(within));
+        let plain = unpacked(&record, packed.unwrap_or_default()).await;
+        let payload = plain.and_then(|plain| cut(&record, &plain));
         let payload = held(share, payload.map_err(damaged)?);
         let kind = record.content_type.map(str::to_owned);
         Ok(Single::Item(stored(*key, kind, payload)))
@@ -229,7 +240,14 @@ impl ArchiveReader {
                 }),
             };
         }
-        let share = self.room(&known.name, record.size).await?;
+        let share = match record.size {
+            // A part of a block that others are in as well: what is kept of those has a bound of its own.
+            small if small < LARGE => None,
+            size => {
+                self.room(&known.name, size.max(record.block_size()))
+                    .await?
+            }
+        };
         let payload = held(share, self.objects.payload(known, &record).await?);
         let kind = record.content_type.map(str::to_owned);
         let whole = stored(record.key, kind, payload);
@@ -241,6 +259,19 @@ impl ArchiveReader {
             }
         }
     }
+}
+
+/// The index of an object, of which these bytes are the end, or all.
+fn index_in(read: &Part) -> Result<Index, Damaged> {
+    if read.length <= read.bytes.len() as u64 {
+        return Index::of_object(&read.bytes);
+    }
+    let footer = Footer::parse(&read.bytes, read.length)?;
+    let missing = read.length - read.bytes.len() as u64;
+    let at = footer.index_at.checked_sub(missing);
+    let end = read.bytes.len() - FOOTER_LEN;
+    let index = at.and_then(|at| read.bytes.get(at as usize..end));
+    Index::parse(index.unwrap_or_default(), &footer)
 }
 
 /// The bytes, with the room that they take.

@@ -136,12 +136,13 @@ impl Objects {
                     .bytes
             }
         };
-        let parsed = Index::parse(&index, &footer);
+        let index = Index::parse(&index, &footer).map_err(damaged)?;
+        index.is_named(name).map_err(damaged)?;
         let known = Arc::new(Known {
             id: self.ids.fetch_add(1, Ordering::Relaxed),
             name: name.clone(),
             stamp: there.stamp,
-            index: parsed.map_err(damaged)?,
+            index,
             runs: Mutex::default(),
         });
         if begin == 0 {

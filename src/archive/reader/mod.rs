@@ -61,7 +61,11 @@ pub async fn index(
             None => return Ok(None),
         },
     };
-    Ok(Some(Index::parse(&bytes, &footer)))
+    let index = Index::parse(&bytes, &footer);
+    Ok(Some(index.and_then(|index| {
+        index.is_named(name)?;
+        Ok(index)
+    })))
 }
 
 /// A record's payload; `None` if its object is not there any more.

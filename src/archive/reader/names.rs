@@ -187,6 +187,17 @@ impl Names {
     }
 }
 
+/// The month that a folder is of: its first day, and the first one after it.
+pub(super) fn days_of(folder: &str) -> Option<(Millis, Millis)> {
+    let (_, month) = folder.split_once('/')?;
+    let first = |month: &str| Millis::parse_iso(&format!("{month}-01T00:00:00.000Z")).ok();
+    let start = first(month)?;
+    // Longer than any month.
+    let next = start.plus(32 * 24 * 3_600_000).civil().date();
+    let end = first(&format!("{:04}-{:02}", next.year(), next.month()))?;
+    Some((start, end))
+}
+
 /// The day that a folder is of.
 pub(super) fn day_of(folder: &str) -> Option<Millis> {
     let (_, date) = folder.split_once('/')?;

@@ -26,7 +26,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn entries(&self, folder: &str) -> Result<Vec<Entry>, StoreError> {
-        self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
             self.turn("list", folder).await?;
@@ -36,6 +35,7 @@ impl Store {
             let listed = listed.map_err(|error| refused("list", folder, &error));
             counted("list", began, &listed, 0);
             if !asks_again(&listed, &mut tries) {
+                self.is_there("list", folder).await?;
                 break listed;
             }
         };

@@ -2,9 +2,12 @@
 //! bucket, is not taken for an archive without items: what was promised would read as if it had never been,
 //! and Spoke would let go of what is nowhere else.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,17 @@ enum Standing {
     Wrong(String),
 }
 
+/// What a look at an archive found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// It is the right one.
+    Right,
+    /// It does not answer, or it is not known which one it must be.
+    Away,
+    /// It is another one.
+    Wrong,
+}
+
 /// Lets requests through to the archive that it must be, and to no other.
 #[derive(Debug)]
 pub struct Guard {
@@ -48,6 +62,29 @@ struct Known {
     /// What the marker must say.
     id: Option<String>,
     standing: Standing,
+    /// What told the marker from a copy of it when it was right last.
+    stamp: Option<u64>,
+    /// The marker's file, where it is one on this machine, as it was then.
+    file: Option<FileStamp>,
+}
+
+/// What tells a file from another of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileStamp {
+    device: u64,
+    inode: u64,
+    written: (i64, i64),
+}
+
+impl FileStamp {
+    async fn of(folder: &Path) -> Option<Self> {
+        let found = tokio::fs::metadata(folder.join(MARKER)).await.ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            written: (found.mtime(), found.mtime_nsec()),
+        })
+    }
 }
 
 impl Guard {
@@ -58,6 +95,8 @@ impl Guard {
             known: Mutex::new(Known {
                 id: None,
                 standing: Standing::Unknown("it was not asked yet".to_owned()),
+                stamp: None,
+                file: None,
             }),
         })
     }
@@ -67,11 +106,16 @@ impl Guard {
     /// # Errors
     /// [`StoreError`]; also if what is there is no marker.
     pub async fn id(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.marker().await?.map(|(id, _)| id))
+    }
+
+    async fn marker(&self) -> Result<Option<(String, u64)>, StoreError> {
         let Some(part) = self.raw.read(MARKER, Which::All).await? else {
             return Ok(None);
         };
-        let marker: Marker = serde_json::from_slice(&part.bytes).map_err(|error| unreadable(&error))?;
-        Ok(Some(marker.archive))
+        let marker: Marker =
+            serde_json::from_slice(&part.bytes).map_err(|error| unreadable(&error))?;
+        Ok(Some((marker.archive, part.stamp)))
     }
 
     /// Sets a marker with that number where there is none; gives the number that is there now.
@@ -110,13 +154,23 @@ impl Guard {
         }
     }
 
-    /// Looks which one it is; says whether it is the right one, and there.
-    pub async fn look(&self) -> bool {
+    /// Looks which one it is.
+    pub async fn look(&self) -> Looked {
         let Some(id) = self.known.lock().id.clone() else {
-            return false;
+            return Looked::Away;
         };
-        let found = self.id().await;
+        // Before it is read: what comes after is seen as another one.
+        let file = match &self.raw.folder {
+            Some(folder) => FileStamp::of(folder).await,
+            None => None,
+        };
+        let found = self.marker().await;
         let mut known = self.known.lock();
+        let stamp = found
+            .as_ref()
+            .ok()
+            .and_then(|found| Some(found.as_ref()?.1));
+        let found = found.map(|found| found.map(|(id, _)| id));
         let next = next(&known.standing, &id, found);
         if next != known.standing {
             match next.trouble() {
@@ -125,7 +179,26 @@ impl Guard {
             }
             known.standing = next;
         }
-        known.standing == Standing::Right
+        match &known.standing {
+            Standing::Right => {
+                (known.stamp, known.file) = (stamp, file);
+                Looked::Right
+            }
+            Standing::Unknown(_) | Standing::Away(_) => Looked::Away,
+            Standing::Wrong(_) => Looked::Wrong,
+        }
+    }
+
+    /// Looks again, if it is in a folder of this machine whose marker is not as it was: that costs little.
+    pub(super) fn is_still<'a>(&'a self, folder: &'a Path) -> BoxFuture<'a, ()> {
+        // The store asks here and is asked from here.
+        Box::pin(async move {
+            let file = FileStamp::of(folder).await;
+            let before = self.known.lock().file;
+            if file.is_none() || file != before {
+                self.look().await;
+            }
+        })
     }
 
     /// What is wrong with the archive, if anything is.
@@ -133,10 +206,17 @@ impl Guard {
         self.known.lock().standing.trouble()
     }
 
-    /// Whether it is the right one, as far as one knows who has seen that once.
-    pub fn is_right(&self) -> bool {
+    /// What tells it from a copy of it; `None` while it is not known to be the right one.
+    pub fn stamp(&self) -> Option<u64> {
         let known = self.known.lock();
-        matches!(known.standing, Standing::Right | Standing::Away(_))
+        let is_right = matches!(known.standing, Standing::Right | Standing::Away(_));
+        known.stamp.filter(|_| is_right)
+    }
+
+    /// The number that it has; `None` while it is not known to be the right one.
+    pub fn right_id(&self) -> Option<String> {
+        self.stamp()?;
+        self.known.lock().id.clone()
     }
 
     /// Whether a request may go to it.
@@ -246,20 +326,26 @@ mod tests {
         assert_eq!(guard.mark("7").await.expect("there is none"), "7");
         assert_eq!(guard.mark("8").await.expect("there is one"), "7");
         guard.expect("7".to_owned());
-        assert!(guard.look().await);
+        assert_eq!(guard.look().await, Looked::Right);
         store.create("a", Bytes::new()).await.expect("it is right");
 
         raw.delete(&[MARKER.to_owned()]).await.expect("it goes");
-        assert!(!guard.look().await);
+        assert_eq!(guard.look().await, Looked::Wrong);
         assert!(refused().await.contains("has no hub-archive.json"));
         assert!(raw.read("a", Which::All).await.expect("read").is_some());
         let other = br#"{"archive":"8","format":1}"#;
-        raw.replace(MARKER, Bytes::from_static(other)).await.expect("put");
-        assert!(!guard.look().await && !guard.is_right());
+        raw.replace(MARKER, Bytes::from_static(other))
+            .await
+            .expect("put");
+        assert_eq!(guard.look().await, Looked::Wrong);
+        assert_eq!(guard.stamp(), None);
         assert!(refused().await.contains("says \"8\", and not \"7\""));
         let own = br#"{"archive":"7","format":1}"#;
-        raw.replace(MARKER, Bytes::from_static(own)).await.expect("put");
-        assert!(guard.look().await && guard.trouble().is_none());
+        raw.replace(MARKER, Bytes::from_static(own))
+            .await
+            .expect("put");
+        assert_eq!(guard.look().await, Looked::Right);
+        assert_eq!(guard.trouble(), None);
         assert!(store.read("a", Which::All).await.expect("read").is_some());
     }
 }

@@ -73,6 +73,7 @@ impl Store {
             };
             counted("list", began, &listed, 0);
             if !asks_again(&listed, &mut tries) {
+                self.is_there("list", folder).await?;
                 return listed;
             }
         }
@@ -98,6 +99,10 @@ impl Store {
                 Err(error) => return Err(refused("look for", name, &error)),
             }
         }
+        if found.len() < names.len() {
+            self.is_there("look for", names.first().map_or("", String::as_str))
+                .await?;
+        }
         Ok(Some(found))
     }
 
@@ -106,7 +111,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, StoreError> {
-        self.is_there().await?;
         let mut tries = 0;
         let listed = loop {
             self.turn("list", folder).await?;
@@ -118,6 +122,7 @@ impl Store {
             let listed = listed.map_err(|error| refused("list", folder, &error));
             counted("list", began, &listed, 0);
             if !asks_again(&listed, &mut tries) {
+                self.is_there("list", folder).await?;
                 break listed;
             }
         };
@@ -138,15 +143,24 @@ impl Store {
         after: &str,
         most: usize,
     ) -> Result<Objects, StoreError> {
-        let options = PaginatedListOptions {
-            offset: Some(self.path(after).to_string()),
-            max_keys: Some(most),
-            ..PaginatedListOptions::default()
-        };
         let prefix = self.path(folder);
         let prefix = (!prefix.as_ref().is_empty()).then(|| format!("{prefix}/"));
-        let listed = pages.list_paginated(prefix.as_deref(), options).await;
-        let listed = listed.map_err(|error| refused("list", folder, &error))?;
+        let mut token = None;
+        // A store may give an empty page, and a token to go on with: that is not the end.
+        let listed = loop {
+            let options = PaginatedListOptions {
+                offset: Some(self.path(after).to_string()),
+                max_keys: Some(most),
+                page_token: token,
+                ..PaginatedListOptions::default()
+            };
+            let listed = pages.list_paginated(prefix.as_deref(), options).await;
+            let listed = listed.map_err(|error| refused("list", folder, &error))?;
+            if !listed.result.objects.is_empty() || listed.page_token.is_none() {
+                break listed;
+            }
+            token = listed.page_token;
+        };
         let objects = listed.result.objects.iter();
         let mut objects: Vec<_> = objects.map(|object| self.found(object)).collect();
         objects.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -159,7 +173,6 @@ impl Store {
     /// As [`Self::page`], of a store that lists everything or nothing: folder by folder, and no more of
     /// them than are needed.
     async fn walked(&self, folder: &str, after: &str, most: usize) -> Result<Objects, StoreError> {
-        self.is_there().await?;
         let wrong = |error| refused("list", folder, &error);
         let mut objects = Vec::new();
         let mut open = vec![self.path(folder)];
@@ -206,6 +219,7 @@ impl Store {
         let names = names.try_collect().await;
         let names = names.map_err(|error| refused("list", folder, &error));
         counted("list", began, &names, 0);
+        self.is_there("list", folder).await?;
         names
     }
 

@@ -98,7 +98,7 @@ impl Archiver {
         rolling.await;
         let done_to = self.book.lock().done_to(reached);
         if done_to > self.book.lock().kept() {
-            super::keep_file(&self.settings.rolled, done_to, &self.settings.url).await?;
+            super::keep_file(&self.settings.rolled, done_to, &self.settings.url, None).await?;
             self.book.lock().set_kept(done_to);
         }
         Ok(())
@@ -371,8 +371,10 @@ impl Archiver {
             Some(whole) => whole.slice(start as usize..end as usize),
             None => {
                 let read = self.store.read(name, Which::These(start..end)).await?;
+                // Another one may have been put in its place.
+                let whole = read.filter(|part| part.bytes.len() as u64 == end - start);
                 let missing = || io::Error::other(format!("{name} is not there any more"));
-                read.ok_or_else(missing)?.bytes
+                whole.ok_or_else(missing)?.bytes
             }
         };
         for (block, range) in run.iter().zip(ranges) {

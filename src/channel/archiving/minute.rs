@@ -281,13 +281,12 @@ impl Archiver {
         if index.channel() != channel.id {
             return differs("it is of another channel".to_owned());
         }
-        let (lacking, besides) = compare(index, minute, keys);
-        // It may have expired since it was read.
-        let floor = self.source.floor(channel);
-        if let Some(key) = lacking.filter(|key| *key >= floor) {
+        // What has expired since it was read does not count.
+        let (lacking, besides) = compare(index, minute, keys, &self.source.floor(channel));
+        if let Some(key) = lacking {
             return differs(format!("{key} is not in it"));
         }
-        if let Some(key) = besides.filter(|key| *key >= floor) {
+        if let Some(key) = besides {
             tracing::warn!(name, %key, "an archived object has an item that no replica lists");
             crate::metric::archive_surplus();
         }
@@ -382,11 +381,17 @@ impl Archiver {
     }
 }
 
-/// What an object lacks of a minute's records, and what it has besides: the first of each.
-fn compare(index: &Index, minute: Millis, keys: &[ItemKey]) -> (Option<ItemKey>, Option<ItemKey>) {
+/// What an object lacks of a minute's records, and what it has besides: the first of each at or above `floor`.
+fn compare(
+    index: &Index,
+    minute: Millis,
+    keys: &[ItemKey],
+    floor: &ItemKey,
+) -> (Option<ItemKey>, Option<ItemKey>) {
     let wanted: HashSet<&ItemKey> = keys.iter().collect();
-    let lacking = keys.iter().find(|key| index.find(key).is_none()).copied();
-    let from = ItemKey::first_of(minute);
+    let mut kept = keys.iter().filter(|key| *key >= floor);
+    let lacking = kept.find(|key| index.find(key).is_none()).copied();
+    let from = ItemKey::first_of(minute).max(*floor);
     let to = ItemKey::first_of(minute.plus(minute_len()));
     let found = index.between(&from, &to);
     let mut found = found.map(|record| record.key);
@@ -437,21 +442,26 @@ mod tests {
             writer.push(key(at), None, b"x").unwrap();
         }
         let index = Index::of_object(&writer.finish().unwrap()).unwrap();
-        for (keys, lacking, besides) in [
-            (&[2, 4, 6][..], None, None),
-            (&[2, 4], None, Some(6)),
-            (&[4, 6], None, Some(2)),
-            (&[2, 4, 6, 8], Some(8), None),
-            (&[1, 2, 3, 4, 6], Some(1), None),
-            (&[2, 3, 6], Some(3), Some(4)),
-            (&[], None, Some(2)),
+        for (keys, floor, lacking, besides) in [
+            (&[2, 4, 6][..], 0, None, None),
+            (&[2, 4], 0, None, Some(6)),
+            (&[4, 6], 0, None, Some(2)),
+            (&[2, 4, 6, 8], 0, Some(8), None),
+            (&[1, 2, 3, 4, 6], 0, Some(1), None),
+            (&[2, 3, 6], 0, Some(3), Some(4)),
+            (&[], 0, None, Some(2)),
+            // What was given up hides nothing that was not.
+            (&[1, 2, 3, 4, 6], 2, Some(3), None),
+            (&[1, 2, 3, 4, 6], 4, None, None),
+            (&[], 3, None, Some(4)),
+            (&[], 7, None, None),
         ] {
             let wanted: Vec<_> = keys.iter().map(|at| key(MINUTE + at)).collect();
             let key = |at: i64| key(MINUTE + at);
             assert_eq!(
-                compare(&index, Millis::new(MINUTE), &wanted),
+                compare(&index, Millis::new(MINUTE), &wanted, &key(floor)),
                 (lacking.map(key), besides.map(key)),
-                "{keys:?}"
+                "{keys:?} from {floor}"
             );
         }
     }

@@ -222,6 +222,21 @@ impl Progress {
         self.ahead = self.ahead.max(to);
     }
 
+    /// All of them have come so far and no further: what came after that does not count.
+    pub(super) fn go_back(&mut self, to: Millis) {
+        self.ahead = self.ahead.min(to);
+        // They begin there, or are to be looked at again below.
+        self.lagging.retain(|_, lagging| lagging.at < to);
+        self.touched.retain(|_, at| *at < to);
+    }
+
+    /// Nothing of what is stored has been found.
+    pub(super) fn begin_anew(&mut self) {
+        let begin = Millis::new(0);
+        self.go_back(begin);
+        self.marked = begin;
+    }
+
     /// Lets nothing go past a minute that something is about to be stored of.
     pub(super) fn begin_storing(&mut self, minute: Millis) {
         *self.storing.entry(minute).or_default() += 1;

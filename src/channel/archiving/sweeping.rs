@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::{ArchiveError, Archiver};
 use crate::archive::name::{Object, channel_of};
+use crate::archive::store::Looked;
 use crate::channel::registry::Channel;
 use crate::env::Millis;
 use crate::item::ItemKey;
@@ -44,6 +45,12 @@ impl Archiver {
     /// Removes what need not be kept of the channels that this node leads, and, on the first member of the
     /// ring, of channels that were deleted. What could not be done now is left to the next time.
     pub async fn sweep(&self) -> Sweep {
+        // What is past retention goes for all members, so only a clock that others vouch for counts; and nothing of
+        // another archive goes.
+        let is_late = self.source.now() >= self.source.horizon();
+        if is_late || self.store.look().await != Looked::Right {
+            return Sweep::default();
+        }
         let total = Mutex::new(Sweep::default());
         let mut led = self.source.channels();
         led.retain(|channel| self.source.leads(channel));

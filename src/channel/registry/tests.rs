@@ -7,8 +7,8 @@ use tokio::sync::{Notify, broadcast, watch};
 
 use super::*;
 use crate::cluster::{
-    ArchiveNote, ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord, Tombstone,
-    VersionedRings,
+    ArchiveNote, ChannelNews, EmbeddedCoordination, Incarnation, KeeperLock, Link, MemberRecord,
+    Tombstone, VersionedRings,
 };
 use crate::env::{Millis, SystemClock};
 

@@ -41,8 +41,8 @@ use tokio::task::AbortHandle;
 use zookeeper_client::{Acls, Client};
 
 use super::coordination::{
-    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation, KeeperLock, Link,
-    MemberRecord, Tombstone, VersionedRings,
+    ArchiveNote, ChannelNews, ChannelRecord, Coordination, CoordinationError, Incarnation,
+    KeeperLock, Link, MemberRecord, Tombstone, VersionedRings,
 };
 use crate::env::{HubClock, Millis};
 

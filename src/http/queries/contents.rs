@@ -125,10 +125,7 @@ enum FeedError {
     /// A channel could not be read.
     Query(WalkError),
     /// What was listed was not there.
-    Lost {
-        channel: Arc<Channel>,
-        key: ItemKey,
-    },
+    Lost { channel: Arc<Channel>, key: ItemKey },
 }
 
 impl FeedError {
@@ -232,11 +229,7 @@ impl Feed {
     }
 }
 
-async fn read(
-    reads: Arc<Reads>,
-    channel: Arc<Channel>,
-    key: ItemKey,
-) -> Result<Read, FeedError> {
+async fn read(reads: Arc<Reads>, channel: Arc<Channel>, key: ItemKey) -> Result<Read, FeedError> {
     let found = reads.item(&channel, &key).await;
     let item = found.map_err(|error| {
         let channel = channel.config.name.as_str().to_owned();
