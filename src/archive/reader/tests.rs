@@ -1,5 +1,6 @@
 //! What is read is what was written, however it is laid out, and with few requests.
 
+mod bounds;
 mod layouts;
 
 use std::collections::BTreeSet;

@@ -348,4 +348,41 @@ mod tests {
         assert_eq!(guard.trouble(), None);
         assert!(store.read("a", Which::All).await.expect("read").is_some());
     }
+
+    /// A mount point is left when its disk goes: what is asked then is not answered from there, from the first
+    /// request on.
+    #[tokio::test]
+    async fn a_folder_that_is_another_one_is_seen_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (archive, aside) = (folder.path().join("archive"), folder.path().join("aside"));
+        let raw = Store::in_folder(&archive).expect("it is made");
+        let guard = Guard::new(&raw);
+        guard.mark("7").await.expect("it is marked");
+        guard.expect("7".to_owned());
+        guard.look().await;
+        let store = raw.guarded(&guard);
+        store.create("c/a", Bytes::new()).await.expect("put");
+        for request in 0..8 {
+            assert!(store.read("c/a", Which::All).await.is_ok());
+            std::fs::rename(&archive, &aside).expect("it goes");
+            std::fs::create_dir(&archive).expect("an empty one");
+            let name = "c/a".to_owned();
+            let refused = match request {
+                0 => store.read(&name, Which::All).await.err(),
+                1 => store.read(&name, Which::Last(9)).await.err(),
+                2 => store.which(std::slice::from_ref(&name)).await.err(),
+                3 => store.names("c", "c", 10).await.err(),
+                4 => store.folders("").await.err(),
+                5 => store.create("c/b", Bytes::new()).await.err(),
+                6 => store.delete(std::slice::from_ref(&name)).await.err(),
+                _ => store.entries("c").await.err(),
+            };
+            let refused = refused.unwrap_or_else(|| panic!("request {request}"));
+            assert!(refused.reason.contains(MARKER), "{request}: {refused}");
+            assert_eq!(std::fs::read_dir(&archive).expect("read").count(), 0);
+            std::fs::remove_dir(&archive).expect("it goes");
+            std::fs::rename(&aside, &archive).expect("it is back");
+            assert_eq!(guard.look().await, Looked::Right);
+        }
+    }
 }

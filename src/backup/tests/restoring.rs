@@ -104,6 +104,34 @@ async fn a_time_is_put_together_from_the_backups_around_it() {
     );
 }
 
+/// What a damaged backup between the one that is taken and the time that is wanted had, nobody knows.
+#[tokio::test]
+async fn a_damaged_backup_before_the_time_is_not_passed_over() {
+    let world = World::new();
+    world.minute(0, &[1]).await;
+    let names = [1, 2, 3].map(|at| new_id(Millis::new(at * MINUTE), &crate::env::OsRandom));
+    for (at, name) in (1..).zip(&names) {
+        world.make(name, at * MINUTE, true).await.unwrap();
+    }
+    harm(
+        world.place.store(),
+        &format!("backups/{}", names[1]),
+        Harm::Changed,
+    )
+    .await;
+    for (until, is_there) in [(MINUTE + 1, true), (2 * MINUTE, false), (3 * MINUTE, true)] {
+        let wanted = Wanted::Until(Millis::new(until));
+        let restored = NewHub::new().restore(&world, wanted).await;
+        match restored {
+            Err(BackupError::Damaged(damages)) if !is_there => {
+                assert!(damages[0].name.contains(&names[1]), "{damages:?}");
+            }
+            Ok(_) if is_there => {}
+            other => panic!("{until}: {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_deleted_stays_deleted() {
     let world = World::new();

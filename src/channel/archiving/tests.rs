@@ -1,5 +1,6 @@
 //! Archivers of several nodes with one store in memory, in a time that is set.
 
+mod elsewhere;
 mod hours;
 mod large;
 mod lowering;
@@ -67,6 +68,8 @@ struct Node {
     away: AtomicBool,
     /// Whether coordination answers it.
     cut_off: AtomicBool,
+    /// From when on it says nothing, as its ring or its clock may be wrong.
+    horizon: AtomicI64,
 }
 
 impl World {
@@ -147,6 +150,7 @@ impl World {
             undecided: Mutex::default(),
             away: AtomicBool::new(false),
             cut_off: AtomicBool::new(false),
+            horizon: AtomicI64::new(Millis::MAX.get()),
         })
     }
 
@@ -265,7 +269,7 @@ impl Source for Node {
     }
 
     fn horizon(&self) -> Millis {
-        Millis::MAX
+        Millis::new(self.horizon.load(Ordering::SeqCst))
     }
 
     fn members(&self) -> usize {

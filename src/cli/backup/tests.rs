@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::archive::name::{MINUTE, Object};
 use crate::archive::object::ObjectWriter;
-use crate::archive::store::Store;
+use crate::archive::store::{MARKER, Store};
 use crate::cli::exit::Exit;
 use crate::cli::stub::{Ran, Stub, json as json_answer, run_at};
 use crate::env::Millis;
@@ -18,6 +18,12 @@ const CHANNEL: ChannelId = ChannelId(7);
 
 fn url(folder: &Path) -> String {
     format!("file://{}", folder.display())
+}
+
+/// Has an archive say of itself that it is that one.
+fn mark(archive: &Path, id: &str) {
+    let text = json!({"archive": id, "format": 1}).to_string();
+    std::fs::write(archive.join(MARKER), text).unwrap();
 }
 
 /// A hub, its archive and the place of its backups.
@@ -37,11 +43,13 @@ impl World {
         writer.push(key, None, b"x").unwrap();
         let name = Object::Minute(Millis::new(0)).name(CHANNEL);
         store.create(&name, writer.finish().unwrap()).await.unwrap();
+        mark(&archive, "7");
         let said = json!({
             "now": now.iso(),
             "hub": "1",
             "cluster": "hub",
             "archive": url(&archive),
+            "archiveId": "7",
             "archivedTo": archived_to.map(Millis::iso),
             "state": {
                 "channels": [{
@@ -101,19 +109,23 @@ fn at(minute: i64) -> Millis {
 #[tokio::test]
 async fn an_archive_that_is_not_the_hubs_or_not_apart_is_refused() {
     let world = World::new(at(60), Some(at(60))).await;
-    // A disk that is not mounted.
+    // A disk that is not mounted, another hub's, and one that somebody has emptied.
     let empty = world.folder.path().join("unmounted");
     std::fs::create_dir(&empty).unwrap();
-    let empty = url(&empty);
-    let line = ["create", "--with-items", "--archive", empty.as_str()];
-    let ran = world.run(&line).await;
-    assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
-    assert!(
-        ran.err
-            .contains("the hub says that its archive has 5 bytes"),
-        "{}",
-        ran.err
-    );
+    let place = url(&empty);
+    for (id, told) in [
+        (None, "it has no hub-archive.json"),
+        (Some("8"), "says \"8\", and not \"7\""),
+        (Some("7"), "the hub says that its archive has 5 bytes"),
+    ] {
+        if let Some(id) = id {
+            mark(&empty, id);
+        }
+        let line = ["create", "--with-items", "--archive", place.as_str()];
+        let ran = world.run(&line).await;
+        assert_eq!(ran.exit, Exit::Failed, "{}", ran.err);
+        assert!(ran.err.contains(told), "{}", ran.err);
+    }
     assert!(!world.folder.path().join("place/backups").exists());
     // A place in the archive, or around it.
     let inside = url(&world.folder.path().join("place/archive"));

@@ -81,6 +81,10 @@ async fn what_was_given_up_by_number_goes() {
     node.place.store(1, Ordering::SeqCst);
     assert_eq!(archiver.sweep().await, Sweep::default());
     node.place.store(0, Ordering::SeqCst);
+    // Nor by one whose clock nobody vouches for.
+    node.horizon.store(world.now().get(), Ordering::SeqCst);
+    assert_eq!(archiver.sweep().await, Sweep::default());
+    node.horizon.store(Millis::MAX.get(), Ordering::SeqCst);
     assert_eq!(archiver.sweep().await.expired, old.len() as u64);
     assert_eq!(world.names().await, young);
 }
