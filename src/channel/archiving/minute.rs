@@ -295,40 +295,18 @@ impl Archiver {
                 self.check_large(channel, &record).await?;
             }
         }
-        let looking = stream::iter(keys.to_vec());
-        let looking = looking.map(|key| self.has_other(channel, Arc::clone(index), key));
-        let mut looking = looking.buffered(READ_AT_ONCE);
-        while let Some(other) = looking.try_next().await? {
-            if let Some((key, what)) = other {
-                return differs(format!("{key} has another {what} in it"));
+        let mut rest = keys;
+        while !rest.is_empty() {
+            let own = self.source.own_some(channel.id, rest).await;
+            let (some, others) = rest.split_at(own.len().clamp(1, rest.len()));
+            rest = others;
+            for (key, own) in some.iter().zip(own) {
+                if let Some(what) = has_other(channel, index, key, own)? {
+                    return differs(format!("{key} has another {what} in it"));
+                }
             }
         }
         Ok(())
-    }
-
-    /// In what an archived record differs from the one that this node holds of that key, if it holds one that
-    /// can be read.
-    async fn has_other(
-        &self,
-        channel: &Channel,
-        index: Arc<Index>,
-        key: ItemKey,
-    ) -> Result<Option<(ItemKey, &'static str)>, ArchiveError> {
-        if channel.is_historical(&key) {
-            // It may have been written again since, past Spoke.
-            return Ok(None);
-        }
-        let own = match self.source.own(channel.id, key).await {
-            Ok(Some(own)) => own,
-            // What is damaged here is not what it should be there.
-            Ok(None)
-            | Err(
-                ReadError::Damaged { .. } | ReadError::Incomplete { .. } | ReadError::Gone { .. },
-            ) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let other = index.find(&key).and_then(|it| difference(&own, &it));
-        Ok(other.map(|what| (key, what)))
     }
 
     /// Writes an object of those records, unless there is one of its name meanwhile.
@@ -340,21 +318,18 @@ impl Archiver {
     ) -> Result<Made, ArchiveError> {
         let mut sending = Sending::new(&self.store, &self.bounds, channel.id, name);
         let filled = async {
-            let records = stream::iter(keys.to_vec());
-            let records = records.map(|key| self.record(channel, key));
-            let mut records = records.buffered(READ_AT_ONCE);
-            while let Some(record) = records.try_next().await? {
-                let key = record.head.key;
-                let kind = record.head.content_type.clone();
-                let size = record.head.size;
-                if size >= self.settings.large_item && !key.is_bulk() {
-                    let sum = self.put_large(channel, record).await?;
-                    sending.point(key, kind, size, sum).await?;
-                    continue;
+            let mut rest = keys;
+            while !rest.is_empty() {
+                // Of most minutes this node has all there is.
+                let own = self.source.own_some(channel.id, rest).await;
+                let (some, others) = rest.split_at(own.len().clamp(1, rest.len()));
+                rest = others;
+                let records = stream::iter(some.to_vec().into_iter().zip(own));
+                let records = records.map(|(key, own)| self.own_or_asked(channel, key, own));
+                let mut records = records.buffered(READ_AT_ONCE);
+                while let Some(record) = records.try_next().await? {
+                    self.send(channel, record, &mut sending).await?;
                 }
-                let _room = sending.room(size).await?;
-                let payload = payload(record).await?;
-                sending.push(key, kind, payload).await?;
             }
             Ok::<_, ArchiveError>(())
         };
@@ -364,6 +339,39 @@ impl Archiver {
         }
         let is_there = async || Ok(self.index(name).await?.is_some());
         sending.finish(is_there).await
+    }
+
+    /// Sends a record on, or an object of its own and what points to that.
+    async fn send(
+        &self,
+        channel: &Channel,
+        record: StoredItem,
+        sending: &mut Sending<'_>,
+    ) -> Result<(), ArchiveError> {
+        let key = record.head.key;
+        let kind = record.head.content_type.clone();
+        let size = record.head.size;
+        if size >= self.settings.large_item && !key.is_bulk() {
+            let sum = self.put_large(channel, record).await?;
+            return sending.point(key, kind, size, sum).await;
+        }
+        let _room = sending.room(size).await?;
+        let payload = payload(record).await?;
+        sending.push(key, kind, payload).await
+    }
+
+    /// A record as this node holds it, or else from whichever replica has it.
+    async fn own_or_asked(
+        &self,
+        channel: &Channel,
+        key: ItemKey,
+        own: Result<Option<StoredItem>, ReadError>,
+    ) -> Result<StoredItem, ArchiveError> {
+        match own {
+            // One of the past may have been written again since, past Spoke.
+            Ok(Some(own)) if !channel.is_historical(&key) => Ok(own),
+            _ => self.record(channel, key).await,
+        }
     }
 
     /// A record, from whichever replica has it.
@@ -379,6 +387,30 @@ impl Archiver {
         found.head.key = key;
         Ok(found)
     }
+}
+
+/// In what an archived record differs from the one that this node holds of that key, if it holds one that
+/// can be read.
+fn has_other(
+    channel: &Channel,
+    index: &Index,
+    key: &ItemKey,
+    own: Result<Option<StoredItem>, ReadError>,
+) -> Result<Option<&'static str>, ArchiveError> {
+    if channel.is_historical(key) {
+        // It may have been written again since, past Spoke.
+        return Ok(None);
+    }
+    let own = match own {
+        Ok(Some(own)) => own,
+        // What is damaged here is not what it should be there.
+        Ok(None)
+        | Err(ReadError::Damaged { .. } | ReadError::Incomplete { .. } | ReadError::Gone { .. }) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(index.find(key).and_then(|it| difference(&own, &it)))
 }
 
 /// What an object lacks of a minute's records, and what it has besides: the first of each at or above `floor`.

@@ -14,6 +14,9 @@ use crate::env::Millis;
 use crate::item::{Frontier, ItemKey};
 use crate::spoke::{ChannelId, Direction, ReadError, StoredItem};
 
+/// The most records that are read from this node's disk at a time, and about how many bytes of them.
+const SOME: usize = 256;
+const SOME_BYTES: u64 = 1 << 20;
 /// How many keys are read at a time.
 const PAGE: usize = 5_000;
 
@@ -92,6 +95,14 @@ pub(super) trait Source: Send + Sync {
         channel: &Channel,
         key: &ItemKey,
     ) -> Result<Option<StoredItem>, QueryError>;
+
+    /// The first of some records as this node holds them, if it does: at least one, and no more than may be in memory
+    /// at a time.
+    async fn own_some(
+        &self,
+        channel: ChannelId,
+        keys: &[ItemKey],
+    ) -> Vec<Result<Option<StoredItem>, ReadError>>;
 
     /// A record as this node holds it; `None` if it does not.
     async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError>;
@@ -280,6 +291,18 @@ impl Source for ArchiverParts {
         key: &ItemKey,
     ) -> Result<Option<StoredItem>, QueryError> {
         self.reads.item(channel, key).await
+    }
+
+    async fn own_some(
+        &self,
+        channel: ChannelId,
+        keys: &[ItemKey],
+    ) -> Vec<Result<Option<StoredItem>, ReadError>> {
+        let Some(replica) = self.local.get() else {
+            return vec![Err(closed())];
+        };
+        let keys = keys.iter().take(SOME).copied().collect();
+        replica.get_some(channel, keys, SOME_BYTES).await
     }
 
     async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError> {

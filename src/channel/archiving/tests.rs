@@ -381,6 +381,18 @@ impl Source for Node {
         Ok(item.map(|item| stored(*key, &item)))
     }
 
+    async fn own_some(
+        &self,
+        channel: ChannelId,
+        keys: &[ItemKey],
+    ) -> Vec<Result<Option<StoredItem>, ReadError>> {
+        let mut some = Vec::new();
+        for key in keys.iter().take(3) {
+            some.push(self.own(channel, *key).await);
+        }
+        some
+    }
+
     async fn own(&self, channel: ChannelId, key: ItemKey) -> Result<Option<StoredItem>, ReadError> {
         Ok(self.item(channel, key).map(|item| stored(key, &item)))
     }

@@ -10,7 +10,7 @@ use crate::spoke::accept::Promises;
 use crate::spoke::ids::ChannelId;
 use crate::spoke::index::ReadMode;
 use crate::spoke::peers::{Report, ReportRequest};
-use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
+use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem, StoredPayload};
 
 /// What a replica says of an item.
 #[derive(Debug)]
@@ -36,6 +36,39 @@ impl Replica {
     ) -> Result<Option<StoredItem>, ReadError> {
         self.reading(move |store, mode| store.item(channel, &key, mode))
             .await
+    }
+
+    /// The first of these items, one after the other on a thread that may wait: as many as have about so many bytes
+    /// together, and at least one.
+    pub async fn get_some(
+        &self,
+        channel: ChannelId,
+        keys: Vec<ItemKey>,
+        bytes: u64,
+    ) -> Vec<Result<Option<StoredItem>, ReadError>> {
+        let store = Arc::clone(&self.store);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::with_capacity(keys.len());
+            let mut read = 0;
+            for key in &keys {
+                let item = store.item(channel, key, ReadMode::Blocking);
+                if let Ok(Some(item)) = &item
+                    && let StoredPayload::Whole(payload) = &item.payload
+                {
+                    read += payload.len() as u64;
+                }
+                found.push(item);
+                if read >= bytes {
+                    break;
+                }
+            }
+            found
+        });
+        reading.await.unwrap_or_else(|error| {
+            vec![Err(ReadError::Closed {
+                reason: error.to_string(),
+            })]
+        })
     }
 
     /// As [`Self::get`], for those who take "not held" for an answer.
