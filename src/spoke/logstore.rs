@@ -214,6 +214,16 @@ impl SpokeStore for LogStore {
         self.shared.read(entry, mode)
     }
 
+    fn several(
+        &self,
+        channel: ChannelId,
+        keys: &[ItemKey],
+        bytes: u64,
+    ) -> Vec<Result<Option<StoredItem>, ReadError>> {
+        let one_by_one = |key: &ItemKey| self.item(channel, key, ReadMode::Blocking);
+        self.shared.several(channel, keys, bytes, one_by_one)
+    }
+
     fn get(
         &self,
         channel: ChannelId,

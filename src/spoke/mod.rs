@@ -38,6 +38,7 @@ mod replay;
 mod replica;
 mod scan;
 mod segment;
+mod several;
 mod store;
 mod writer;
 

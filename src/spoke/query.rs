@@ -221,7 +221,7 @@ impl Shared {
     }
 
     /// What one segment holds of a range, removed items included, and whether the limit cut it.
-    fn range_of(
+    pub(super) fn range_of(
         &self,
         segment: &Segment,
         range: &Range,

@@ -10,6 +10,7 @@ use super::ids::{ChannelId, SegmentId, WriteId};
 use super::index::{Entry, ReadMode};
 use super::large::LargePayload;
 use super::record::{Encoded, ItemFlags, ItemHead, Malformed};
+use super::several::first_of;
 use crate::env::Millis;
 use crate::item::pack::{self, BadPack};
 use crate::item::{ItemKey, Payload};
@@ -102,6 +103,19 @@ pub trait SpokeStore: Send + Sync {
                 read => return read.map(Some),
             }
         }
+    }
+
+    /// The first of some items or records, whose keys are in order: as many as have about so many bytes in memory
+    /// together, and at least one. Waits for the disk.
+    fn several(
+        &self,
+        channel: ChannelId,
+        keys: &[ItemKey],
+        bytes: u64,
+    ) -> Vec<Result<Option<StoredItem>, ReadError>> {
+        first_of(keys, bytes, |key| {
+            self.item(channel, key, ReadMode::Blocking)
+        })
     }
 
     /// The item of that key, also where it is one of a bulk insert's record; `None` if it is not held.

@@ -10,7 +10,7 @@ use crate::spoke::accept::Promises;
 use crate::spoke::ids::ChannelId;
 use crate::spoke::index::ReadMode;
 use crate::spoke::peers::{Report, ReportRequest};
-use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem, StoredPayload};
+use crate::spoke::store::{Range, ReadError, SpokeStore, StoredItem};
 
 /// What a replica says of an item.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Replica {
             .await
     }
 
-    /// The first of these items, one after the other on a thread that may wait: as many as have about so many bytes
+    /// The first of these items or records, whose keys are in order: as many as have about so many bytes in memory
     /// together, and at least one.
     pub async fn get_some(
         &self,
@@ -47,23 +47,7 @@ impl Replica {
         bytes: u64,
     ) -> Vec<Result<Option<StoredItem>, ReadError>> {
         let store = Arc::clone(&self.store);
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut found = Vec::with_capacity(keys.len());
-            let mut read = 0;
-            for key in &keys {
-                let item = store.item(channel, key, ReadMode::Blocking);
-                if let Ok(Some(item)) = &item
-                    && let StoredPayload::Whole(payload) = &item.payload
-                {
-                    read += payload.len() as u64;
-                }
-                found.push(item);
-                if read >= bytes {
-                    break;
-                }
-            }
-            found
-        });
+        let reading = tokio::task::spawn_blocking(move || store.several(channel, &keys, bytes));
         reading.await.unwrap_or_else(|error| {
             vec![Err(ReadError::Closed {
                 reason: error.to_string(),

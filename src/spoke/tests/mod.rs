@@ -21,3 +21,4 @@ mod memory;
 mod model;
 mod races;
 mod scale;
+mod several;
