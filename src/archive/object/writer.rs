@@ -1,10 +1,12 @@
 //! Writing an object, block by block.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use zstd::bulk::Compressor;
 
 use super::index::{Block, ELSEWHERE, Line, encode};
 use super::{Footer, HEAD_LEN, INDEX_MAX, MAGIC, VERSION};
@@ -208,6 +210,20 @@ impl ObjectWriter {
     }
 }
 
+thread_local! {
+    /// What a thread compresses with: to make it costs as much as to compress a small block.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
 fn compress(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(bytes, LEVEL)
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let mut compressor = match kept.take() {
+            Some(kept) => kept,
+            None => Compressor::new(LEVEL)?,
+        };
+        let compressed = compressor.compress(bytes)?;
+        // One that has failed is made anew.
+        *kept = Some(compressor);
+        Ok(compressed)
+    })
 }

@@ -324,7 +324,14 @@ impl Archiver {
                 let own = self.source.own_some(channel.id, rest).await;
                 let (some, others) = rest.split_at(own.len().clamp(1, rest.len()));
                 rest = others;
-                let records = stream::iter(some.to_vec().into_iter().zip(own));
+                let held: Vec<_> = some.iter().zip(own).map(held(channel)).collect();
+                if held.iter().all(|(_, own)| own.is_some()) {
+                    for record in held.into_iter().filter_map(|(_, own)| own) {
+                        self.send(channel, record, &mut sending).await?;
+                    }
+                    continue;
+                }
+                let records = stream::iter(held);
                 let records = records.map(|(key, own)| self.own_or_asked(channel, key, own));
                 let mut records = records.buffered(READ_AT_ONCE);
                 while let Some(record) = records.try_next().await? {
@@ -365,12 +372,11 @@ impl Archiver {
         &self,
         channel: &Channel,
         key: ItemKey,
-        own: Result<Option<StoredItem>, ReadError>,
+        own: Option<StoredItem>,
     ) -> Result<StoredItem, ArchiveError> {
         match own {
-            // One of the past may have been written again since, past Spoke.
-            Ok(Some(own)) if !channel.is_historical(&key) => Ok(own),
-            _ => self.record(channel, key).await,
+            Some(own) => Ok(own),
+            None => self.record(channel, key).await,
         }
     }
 
@@ -386,6 +392,17 @@ impl Archiver {
         // Of a bulk insert the whole was asked for.
         found.head.key = key;
         Ok(found)
+    }
+}
+
+/// What this node holds of a key, if that is what is to be archived.
+fn held(
+    channel: &Channel,
+) -> impl Fn((&ItemKey, Result<Option<StoredItem>, ReadError>)) -> (ItemKey, Option<StoredItem>) {
+    move |(key, own)| {
+        // One of the past may have been written again since, past Spoke.
+        let own = own.ok().flatten().filter(|_| !channel.is_historical(key));
+        (*key, own)
     }
 }
 
