@@ -98,6 +98,17 @@ impl S3 {
         self.process.signal(Signal::STOP)
     }
 
+    /// Lets it have only the time of the processors that nobody else wants: where what others have is measured, it stands
+    /// for a server on a machine of its own.
+    ///
+    /// # Errors
+    /// [`Failure`] if it does not run.
+    pub fn give_way(&self) -> Outcome<()> {
+        let pid = i32::try_from(self.process.pid()).map_err(|error| Failure(error.to_string()))?;
+        let set = rustix::process::setpriority_process(rustix::process::Pid::from_raw(pid), 19);
+        set.map_err(|error| Failure(format!("the priority of the S3 server: {error}")))
+    }
+
     /// Lets it go on.
     ///
     /// # Errors
