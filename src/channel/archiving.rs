@@ -467,10 +467,11 @@ fn read_mark(path: &Path, url: &str) -> io::Result<Option<(Millis, Option<u64>)>
 
 /// Keeps on disk how far this run has come, and in which archive.
 async fn keep_file(path: &Path, mark: Millis, url: &str, of: Option<u64>) -> io::Result<()> {
-    let mut text = format!("{}\n{url}\n", mark.iso());
-    if let Some(of) = of {
-        text.push_str(&format!("{of:016x}\n"));
-    }
+    let mark = mark.iso();
+    let text = match of {
+        Some(of) => format!("{mark}\n{url}\n{of:016x}\n"),
+        None => format!("{mark}\n{url}\n"),
+    };
     let path = path.to_owned();
     let kept = tokio::task::spawn_blocking(move || replace_file(&path, text.as_bytes())).await;
     kept.map_err(io::Error::other)?

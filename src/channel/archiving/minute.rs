@@ -324,7 +324,11 @@ impl Archiver {
                 let own = self.source.own_some(channel.id, rest).await;
                 let (some, others) = rest.split_at(own.len().clamp(1, rest.len()));
                 rest = others;
-                let held: Vec<_> = some.iter().zip(own).map(held(channel)).collect();
+                let held: Vec<_> = some
+                    .iter()
+                    .zip(own)
+                    .map(|(key, own)| held(channel, *key, own))
+                    .collect();
                 if held.iter().all(|(_, own)| own.is_some()) {
                     for record in held.into_iter().filter_map(|(_, own)| own) {
                         self.send(channel, record, &mut sending).await?;
@@ -395,15 +399,15 @@ impl Archiver {
     }
 }
 
-/// What this node holds of a key, if that is what is to be archived.
+/// What this node holds of a key, if that is what is to be archived: one of the past may have been written again
+/// since, past Spoke.
 fn held(
     channel: &Channel,
-) -> impl Fn((&ItemKey, Result<Option<StoredItem>, ReadError>)) -> (ItemKey, Option<StoredItem>) {
-    move |(key, own)| {
-        // One of the past may have been written again since, past Spoke.
-        let own = own.ok().flatten().filter(|_| !channel.is_historical(key));
-        (*key, own)
-    }
+    key: ItemKey,
+    own: Result<Option<StoredItem>, ReadError>,
+) -> (ItemKey, Option<StoredItem>) {
+    let own = own.ok().flatten();
+    (key, own.filter(|_| !channel.is_historical(&key)))
 }
 
 /// In what an archived record differs from the one that this node holds of that key, if it holds one that
